@@ -1,0 +1,245 @@
+"""Sizes, token ids, rates and window lengths of a Bark model.
+
+Every number the networks or the pipeline need is a field here, with the published value as its default, so a
+checkpoint may bring its own. Lengths are in tokens unless said otherwise.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read or contradicts itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """A causal transformer (semantic and coarse stages)."""
+
+    layers: int
+    heads: int
+    width: int
+    input_vocab: int
+    output_vocab: int
+    block_size: int = 1024  # positions
+    bias: bool = False  # in every Linear and LayerNorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineGPTConfig:
+    """The non-causal transformer of the fine stage. Its LayerNorms always have a bias."""
+
+    layers: int
+    heads: int
+    width: int
+    vocab: int = 1056  # entries of each codebook's table
+    codebooks: int = 8
+    block_size: int = 1024  # positions, and the length of a window
+    bias: bool = False  # in every Linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticConfig:
+    """Text → semantic tokens."""
+
+    gpt: GPTConfig
+    vocab: int = 10_000  # semantic tokens the stage may emit
+    pad: int = 10_000  # history padding, and the end-of-sequence id
+    text_offset: int = 10_048  # added to every WordPiece id
+    text_pad: int = 129_595
+    infer: int = 129_599  # "start generating"
+    rate_hz: float = 49.9  # semantic tokens per second of audio
+    max_text: int = 256  # text ids, and history tokens, in the prompt
+    max_new: int = 768
+    temperature: float = 0.7
+    min_eos_p: float = 0.2  # stop once the end-of-sequence probability reaches this
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseConfig:
+    """Semantic tokens → the first EnCodec codebooks, interleaved."""
+
+    gpt: GPTConfig
+    codebooks: int = 2
+    semantic_pad: int = 12_048
+    infer: int = 12_050
+    max_semantic: int = 256  # semantic tokens in the prompt
+    max_history: int = 630  # flat coarse tokens in the prompt
+    window: int = 60  # flat coarse tokens generated before the prompt slides
+    temperature: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineConfig:
+    """Coarse codes → all codes."""
+
+    gpt: FineGPTConfig
+    pad: int = 1024  # code of an empty position
+    max_history: int = 512  # frames of a voice put in front
+    hop: int = 512  # frames between two windows
+    temperature: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodecConfig:
+    """The EnCodec codec: SEANet encoder and decoder around a residual vector quantiser."""
+
+    sample_rate: int = 24_000  # Hz
+    audio_channels: int = 1
+    filters: int = 32  # channels next to the waveform
+    width: int = 128  # channels of the latent vectors, and of a codeword
+    ratios: tuple[int, ...] = (8, 5, 4, 2)  # up-sampling factors, decoder order
+    kernel: int = 7  # first convolution
+    last_kernel: int = 7
+    residual_kernel: int = 3
+    compress: int = 2  # a residual block narrows its channels by this factor
+    lstm_layers: int = 2
+    codebooks: int = 8
+    codebook_size: int = 1024
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.ratios)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarkConfig:
+    """A whole Bark model. Raises ConfigError when the stages do not fit each other."""
+
+    semantic: SemanticConfig
+    coarse: CoarseConfig
+    fine: FineConfig
+    codec: EncodecConfig = field(default_factory=EncodecConfig)
+
+    def __post_init__(self) -> None:
+        problems = list(_contradictions(self))
+        if problems:
+            raise ConfigError("the configuration contradicts itself: " + "; ".join(problems))
+
+    @property
+    def coarse_per_semantic(self) -> float:
+        """Flat coarse tokens per semantic token (published: 75 / 49.9 · 2)."""
+        return self.codec.frame_rate_hz / self.semantic.rate_hz * self.coarse.codebooks
+
+    @property
+    def max_semantic_history(self) -> int:
+        """Semantic tokens that span `coarse.max_history` (published: 209)."""
+        return math.floor(self.coarse.max_history / self.coarse_per_semantic)
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """The preset of that name: tiny, small or large. Raises ConfigError."""
+        presets = {"tiny": cls.tiny, "small": cls.small, "large": cls.large}
+        if name not in presets:
+            raise ConfigError(f"there is no preset {name!r}: choose from {', '.join(presets)}")
+        return presets[name]()
+
+    @classmethod
+    def small(cls) -> Self:
+        """`suno/bark-small`."""
+        return cls._published(layers=12, heads=12, width=768)
+
+    @classmethod
+    def large(cls) -> Self:
+        """`suno/bark`."""
+        return cls._published(layers=24, heads=16, width=1024)
+
+    @classmethod
+    def _published(cls, **size: Any) -> Self:
+        return cls(
+            semantic=SemanticConfig(gpt=GPTConfig(**size, input_vocab=129_600, output_vocab=10_048)),
+            coarse=CoarseConfig(gpt=GPTConfig(**size, input_vocab=12_096, output_vocab=12_096)),
+            fine=FineConfig(gpt=FineGPTConfig(**size)),
+        )
+
+    @classmethod
+    def tiny(cls, *, bias: bool = False) -> Self:
+        """For tests: the published rates, windows and rules, with small vocabularies, widths and depths."""
+        size: dict[str, Any] = {"layers": 2, "heads": 2, "width": 32, "bias": bias}
+        return cls(
+            semantic=SemanticConfig(
+                gpt=GPTConfig(**size, input_vocab=1100, output_vocab=210),
+                vocab=200, pad=200, text_offset=210, text_pad=1095, infer=1099,
+            ),
+            coarse=CoarseConfig(
+                gpt=GPTConfig(**size, input_vocab=336, output_vocab=336), semantic_pad=328, infer=330
+            ),
+            fine=FineConfig(gpt=FineGPTConfig(**size, vocab=72), pad=64),
+            codec=EncodecConfig(filters=4, width=16, codebook_size=64),
+        )  # fmt: skip
+
+    def to_json(self) -> str:
+        """Indented JSON, one object per stage."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From parsed JSON of `to_json`. Raises ConfigError naming unknown, missing and mistyped fields."""
+        return _build(cls, values, "config")
+
+
+def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
+    semantic, coarse, fine, codec = config.semantic, config.coarse, config.fine, config.codec
+    for name, gpt in (("semantic", semantic.gpt), ("coarse", coarse.gpt), ("fine", fine.gpt)):
+        if gpt.width % gpt.heads:
+            raise ConfigError(f"{name}.gpt.width {gpt.width} is not a multiple of {name}.gpt.heads {gpt.heads}")
+    if max(semantic.text_pad, semantic.infer, semantic.pad) >= semantic.gpt.input_vocab:
+        yield f"semantic token ids exceed semantic.gpt.input_vocab {semantic.gpt.input_vocab}"
+    if max(semantic.vocab - 1, semantic.pad) >= semantic.gpt.output_vocab:
+        yield f"semantic.vocab and semantic.pad exceed semantic.gpt.output_vocab {semantic.gpt.output_vocab}"
+    if semantic.max_text + semantic.max_new > semantic.gpt.block_size:
+        yield "semantic.max_text + semantic.max_new exceed semantic.gpt.block_size"
+    coarse_ids = semantic.vocab + coarse.codebooks * codec.codebook_size
+    if max(coarse_ids - 1, coarse.semantic_pad, coarse.infer) >= coarse.gpt.input_vocab:
+        yield f"coarse token ids exceed coarse.gpt.input_vocab {coarse.gpt.input_vocab}"
+    if coarse_ids > coarse.gpt.output_vocab:
+        yield f"coarse codes exceed coarse.gpt.output_vocab {coarse.gpt.output_vocab}"
+    if coarse.max_semantic + 1 + coarse.max_history + coarse.window > coarse.gpt.block_size + 1:
+        yield "the coarse prompt and window exceed coarse.gpt.block_size"
+    if coarse.window % coarse.codebooks:
+        yield "coarse.window is not a multiple of coarse.codebooks"
+    if max(fine.pad, codec.codebook_size - 1) >= fine.gpt.vocab:
+        yield f"fine.pad and the codes exceed fine.gpt.vocab {fine.gpt.vocab}"
+    if fine.gpt.codebooks != codec.codebooks:
+        yield f"fine.gpt.codebooks {fine.gpt.codebooks} differs from codec.codebooks {codec.codebooks}"
+    if coarse.codebooks > codec.codebooks:
+        yield "coarse.codebooks exceed codec.codebooks"
+
+
+def _build(kind: type[Any], values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must be an object, not {type(values).__name__}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
+    unknown, missing = sorted(values.keys() - fields.keys()), sorted(required - values.keys())
+    if unknown or missing:
+        raise ConfigError(f"{path}: unknown fields {unknown}, missing fields {missing}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _parse(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _parse(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), value, path)
+    if isinstance(hint, types.GenericAlias):  # tuple[int, ...]
+        if not isinstance(value, list | tuple) or not value:
+            raise ConfigError(f"{path} must be a list of integers, not {value!r}")
+        return tuple(_parse(int, item, path) for item in value)
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{path} must be {hint.__name__}, not {value!r}")
+    if hint is not bool and not (0 <= value < 2**31):
+        raise ConfigError(f"{path} must be a number from 0 to 2³¹, not {value!r}")
+    return value

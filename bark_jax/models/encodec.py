@@ -1,0 +1,224 @@
+"""EnCodec 24 kHz: SEANet encoder and decoder around a residual vector quantiser. Float32 throughout.
+
+Axes: B batch, T time (samples, frames or anything between), C channels, K codebooks, V codewords, R ratio.
+
+Activations are [B, T, C]. All convolutions are causal, so what is padded on the right of a batch changes nothing to its
+left. Weight norm is folded at conversion, and a transposed convolution of kernel 2R and stride R is stored as the
+sub-pixel convolution it equals: kernel 2 over (x[t−1], x[t]) with R·C outputs (measured: under half the time on CPU).
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from bark_jax.config import EncodecConfig
+from bark_jax.models.layers import project
+
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+def pad_reflect(x: Array, left: int, right: int = 0) -> Array:
+    """Pad [B, T, C] along T by reflection; where T is too short to be reflected, zeros are appended for the purpose."""
+    missing = max(0, max(left, right) - x.shape[1] + 1)
+    x = jnp.pad(x, ((0, 0), (0, missing), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (left, right), (0, 0)), mode="reflect")
+    return x[:, : x.shape[1] - missing]
+
+
+class Conv(nnx.Module):
+    """Causal convolution, kernel [k, I, O]: padded on the left, and on the right to whole strides, by reflection."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, stride: int = 1) -> None:
+        self.kernel = nnx.Param(jnp.zeros((width, inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, I] → [B, ⌈T / stride⌉, O]."""
+        width = self.kernel.shape[0]
+        x = pad_reflect(x, width - self.stride, -x.shape[1] % self.stride)
+        return convolve(x, self.kernel[...], self.stride) + self.bias[...]
+
+
+def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
+    """x [B, T, I] with kernel [k, I, O], without padding → [B, (T − k) / stride + 1, O]."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"), precision=_EXACT
+    )
+
+
+class Upsample(nnx.Module):
+    """Transposed convolution of kernel 2R and stride R, its right end trimmed, as a sub-pixel convolution."""
+
+    def __init__(self, inputs: int, outputs: int, ratio: int) -> None:
+        self.kernel = nnx.Param(jnp.zeros((2, inputs, ratio * outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, I] → [B, T·R, O]."""
+        y = convolve(jnp.pad(x, ((0, 0), (1, 0), (0, 0))), self.kernel[...])  # [B, T, R·O]
+        return y.reshape(x.shape[0], -1, self.bias.shape[0]) + self.bias[...]
+
+
+class Residual(nnx.Module):
+    """Two convolutions through fewer channels, beside a shortcut of kernel 1."""
+
+    def __init__(self, channels: int, config: EncodecConfig) -> None:
+        narrow = channels // config.compress
+        self.conv_in = Conv(channels, narrow, config.residual_kernel)
+        self.conv_out = Conv(narrow, channels, 1)
+        self.shortcut = Conv(channels, channels, 1)
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, C] → [B, T, C]."""
+        return self.shortcut(x) + self.conv_out(nnx.elu(self.conv_in(nnx.elu(x))))
+
+
+class LSTMLayer(nnx.Module):
+    """The weights of one layer; gates are stacked as PyTorch does: input, forget, cell, output."""
+
+    def __init__(self, width: int) -> None:
+        self.input_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
+        self.hidden_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(4 * width, jnp.float32))
+
+    def project_input(self, x: Array) -> Array:
+        """The input's share of the gates: [..., C] → [..., 4C]."""
+        return project(x, self.input_weight[...], jnp.float32) + self.bias[...]
+
+    def step(self, projected: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
+        """One time step: projected input [B, 4C], state [B, C] and [B, C] → the new state."""
+        gates = projected + project(hidden, self.hidden_weight[...], jnp.float32)
+        i, f, g, o = jnp.split(gates, 4, axis=-1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+
+
+class LSTM(nnx.Module):
+    """Stacked LSTM layers with one skip connection around all of them."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        self.layers = nnx.List(LSTMLayer(width) for _ in range(layers))
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, C] → [B, T, C]. One scan runs all layers; only the first layer's input can be projected before it."""
+
+        def step(states: list[tuple[Array, Array]], projected: Array) -> tuple[list[tuple[Array, Array]], Array]:
+            new = [self.layers[0].step(projected, *states[0])]
+            for layer, state in zip(self.layers[1:], states[1:], strict=True):
+                new.append(layer.step(layer.project_input(new[-1][0]), *state))
+            return new, new[-1][0]
+
+        zeros = jnp.zeros((x.shape[0], x.shape[2]), jnp.float32)
+        projected = self.layers[0].project_input(x).swapaxes(0, 1)  # [T, B, 4C]
+        _, outputs = jax.lax.scan(step, [(zeros, zeros) for _ in self.layers], projected)
+        return x + outputs.swapaxes(0, 1)
+
+
+class EncoderStage(nnx.Module):
+    """A residual block, then fewer and wider time steps."""
+
+    def __init__(self, channels: int, ratio: int, config: EncodecConfig) -> None:
+        self.residual = Residual(channels, config)
+        self.downsample = Conv(channels, 2 * channels, 2 * ratio, ratio)
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, C] → [B, ⌈T / R⌉, 2C]."""
+        return self.downsample(nnx.elu(self.residual(x)))
+
+
+class DecoderStage(nnx.Module):
+    """More and narrower time steps, then a residual block."""
+
+    def __init__(self, channels: int, ratio: int, config: EncodecConfig) -> None:
+        self.upsample = Upsample(channels, channels // 2, ratio)
+        self.residual = Residual(channels // 2, config)
+
+    def __call__(self, x: Array) -> Array:
+        """[B, T, C] → [B, T·R, C / 2]."""
+        return self.residual(self.upsample(nnx.elu(x)))
+
+
+class Encoder(nnx.Module):
+    """Waveform → latent vectors."""
+
+    def __init__(self, config: EncodecConfig) -> None:
+        widest = config.filters * 2 ** len(config.ratios)
+        self.conv_in = Conv(config.audio_channels, config.filters, config.kernel)
+        self.stages = nnx.List(
+            EncoderStage(config.filters * 2**i, ratio, config) for i, ratio in enumerate(reversed(config.ratios))
+        )
+        self.lstm = LSTM(widest, config.lstm_layers)
+        self.conv_out = Conv(widest, config.width, config.last_kernel)
+
+    def __call__(self, waveform: Array) -> Array:
+        """[B, samples, audio channels] → [B, ⌈samples / hop⌉, width]."""
+        x = self.conv_in(waveform)
+        for stage in self.stages:
+            x = stage(x)
+        return self.conv_out(nnx.elu(self.lstm(x)))
+
+
+class Decoder(nnx.Module):
+    """Latent vectors → waveform."""
+
+    def __init__(self, config: EncodecConfig) -> None:
+        widest = config.filters * 2 ** len(config.ratios)
+        self.conv_in = Conv(config.width, widest, config.kernel)
+        self.lstm = LSTM(widest, config.lstm_layers)
+        self.stages = nnx.List(DecoderStage(widest // 2**i, ratio, config) for i, ratio in enumerate(config.ratios))
+        self.conv_out = Conv(config.filters, config.audio_channels, config.last_kernel)
+
+    def __call__(self, latents: Array) -> Array:
+        """[B, T, width] → [B, T · hop, audio channels]."""
+        x = self.lstm(self.conv_in(latents))
+        for stage in self.stages:
+            x = stage(x)
+        return self.conv_out(nnx.elu(x))
+
+
+class Quantizer(nnx.Module):
+    """Residual vector quantiser: each codebook refines what those before it left over."""
+
+    def __init__(self, config: EncodecConfig) -> None:
+        self.codebooks = nnx.Param(jnp.zeros((config.codebooks, config.codebook_size, config.width), jnp.float32))
+
+    def decode(self, codes: Array) -> Array:
+        """Codes [B, K, T] of the first K codebooks → the sum of their codewords [B, T, width]."""
+        tables = self.codebooks[: codes.shape[1]]  # [K, V, C]
+        return tables[jnp.arange(codes.shape[1])[:, None], codes].sum(axis=1)
+
+    def encode(self, latents: Array) -> Array:
+        """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to what is left of the vector."""
+
+        def quantize(rest: Array, table: Array) -> tuple[Array, Array]:
+            distance = jnp.square(table).sum(-1) - 2 * project(rest, table, jnp.float32)  # [B, T, V], but for |rest|²
+            codes = distance.argmin(axis=-1).astype(jnp.int32)
+            return rest - table[codes], codes
+
+        _, codes = jax.lax.scan(quantize, latents, self.codebooks[...])  # [K, B, T]
+        return codes.swapaxes(0, 1)
+
+
+class Encodec(nnx.Module):
+    """The codec."""
+
+    def __init__(self, config: EncodecConfig) -> None:
+        self.encoder = Encoder(config)
+        self.quantizer = Quantizer(config)
+        self.decoder = Decoder(config)
+
+    def encode(self, waveform: Array) -> Array:
+        """Waveform [B, samples] of one channel, float32 → codes [B, K, ⌈samples / hop⌉] int32."""
+        return self.quantizer.encode(self.encoder(waveform[..., None]))
+
+    def decode(self, codes: Array, lengths: Array) -> Array:
+        """Codes [B, K, T] int32 → waveform [B, T · hop] of one channel, float32.
+
+        lengths [B] int32: frames of each row that count. Row b up to lengths[b] · hop is exactly what it is alone: the
+        vectors after it are zeroed because the first convolution, on a row shorter than itself, reflects zeros.
+        """
+        latents = self.quantizer.decode(codes)
+        present = jnp.arange(codes.shape[2]) < lengths[:, None]
+        return self.decoder(jnp.where(present[..., None], latents, 0))[..., 0]

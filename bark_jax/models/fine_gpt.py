@@ -1,0 +1,48 @@
+"""The non-causal transformer of the fine stage.
+
+Axes: B batch, T window length, H heads, D head dim, C width, V vocabulary, K codebooks.
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from bark_jax.config import FineGPTConfig
+from bark_jax.models.layers import Block, LayerNorm, attend_window, project
+
+
+class FineGPT(nnx.Module):
+    """Predicts one codebook from all those before it; positions see the whole window.
+
+    The published heads are tied to the embedding tables (the head of codebook k is table k), so one array
+    [K, V, C] holds both, and the codebook may be a traced index: one program serves all of them.
+    """
+
+    def __init__(
+        self, config: FineGPTConfig, *, param_dtype: DTypeLike = jnp.float32, dtype: DTypeLike = jnp.float32
+    ) -> None:
+        dtypes = {"param_dtype": param_dtype, "dtype": dtype}
+        self.code_embeddings = nnx.Param(jnp.zeros((config.codebooks, config.vocab, config.width), param_dtype))
+        self.position_embedding = nnx.Param(jnp.zeros((config.block_size, config.width), param_dtype))
+        self.blocks = nnx.List(
+            Block(config.width, config.heads, bias=config.bias, norm_bias=True, **dtypes) for _ in range(config.layers)
+        )
+        self.norm = LayerNorm(config.width, bias=True, **dtypes)
+        self.config = config
+        self.dtype = dtype
+
+    def __call__(self, codes: Array, codebook: Array | int) -> Array:
+        """Codes [B, K, T] int32 and the codebook to predict, 1 … K − 1 → float32 logits [B, T, V].
+
+        Codebooks 0 … `codebook` enter the sum of embeddings, the predicted one with whatever it holds (padding or an
+        earlier guess); those after it do not.
+        """
+        tables = self.code_embeddings[...]
+        embedded = tables[jnp.arange(self.config.codebooks)[:, None], codes]  # [B, K, T, C]
+        used = jnp.arange(self.config.codebooks) <= codebook
+        x = jnp.where(used[:, None, None], embedded, 0).astype(self.dtype).sum(axis=1)  # [B, T, C]
+        x = x + self.position_embedding[: x.shape[1]].astype(self.dtype)
+        for block in self.blocks:
+            x = block.finish(x, attend_window(*block.qkv(x)))
+        return project(self.norm(x), tables[codebook], self.dtype, jnp.float32)
