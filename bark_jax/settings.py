@@ -1,0 +1,78 @@
+"""What a caller may choose about one generation."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from bark_jax.config import BarkConfig
+
+MIN_COARSE_HISTORY = 60  # flat coarse tokens; Suno allows 60 … 630
+
+
+class SettingsError(ValueError):
+    """A setting outside its range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Sampling rules of one generation. Raises SettingsError naming the field that is out of range.
+
+    Filters apply in Suno's order: top-p, top-k, temperature. A temperature of 0 is greedy decoding. The defaults are
+    Suno's (a checkpoint's own may differ: see `Settings.defaults`).
+    """
+
+    semantic_temperature: float = 0.7
+    semantic_top_k: int | None = None
+    semantic_top_p: float | None = None
+    coarse_temperature: float = 0.7
+    coarse_top_k: int | None = None
+    coarse_top_p: float | None = None
+    fine_temperature: float = 0.5
+    min_eos_p: float | None = 0.2  # stop once the end of speech is this probable; None: only when it is drawn
+    allow_early_stop: bool = True  # False: never stop before the maximal length
+    max_seconds: float | None = None  # of audio; None: what the model allows (about 15 s)
+    coarse_history: int | None = None  # flat coarse tokens the coarse stage looks back on; None: the most it can
+
+    def __post_init__(self) -> None:
+        for name in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
+            _require(_is_number(getattr(self, name)) and getattr(self, name) >= 0, self, name, "a number ≥ 0")
+        for name in ("semantic_top_k", "coarse_top_k"):
+            _require_optional(self, name, lambda k: type(k) is int and k >= 1, "an integer ≥ 1 or None")
+        for name in ("semantic_top_p", "coarse_top_p", "min_eos_p"):
+            _require_optional(self, name, lambda p: _is_number(p) and 0 < p <= 1, "a number in (0, 1] or None")
+        _require_optional(self, "max_seconds", lambda s: _is_number(s) and s > 0, "a number of seconds > 0 or None")
+        _require_optional(self, "coarse_history", lambda n: type(n) is int and n >= MIN_COARSE_HISTORY,
+                          f"an integer ≥ {MIN_COARSE_HISTORY} or None")  # fmt: skip
+
+    @classmethod
+    def defaults(cls, config: BarkConfig) -> Self:
+        """The settings a checkpoint asks for."""
+        return cls(
+            semantic_temperature=config.semantic.temperature,
+            coarse_temperature=config.coarse.temperature,
+            fine_temperature=config.fine.temperature,
+            min_eos_p=config.semantic.min_eos_p,
+        )
+
+    def replace(self, **changes: object) -> Self:
+        """A copy with some fields changed. Raises SettingsError for unknown names and for values out of range."""
+        unknown = changes.keys() - {f.name for f in dataclasses.fields(self)}
+        if unknown:
+            names = ", ".join(f.name for f in dataclasses.fields(self))
+            raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; the settings are {names}")
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_optional(settings: Settings, name: str, valid: object, what: str) -> None:
+    value = getattr(settings, name)
+    _require(value is None or valid(value), settings, name, what)  # type: ignore[operator]
+
+
+def _require(condition: bool, settings: Settings, name: str, what: str) -> None:
+    if not condition:
+        raise SettingsError(f"{name} must be {what}, not {getattr(settings, name)!r}")

@@ -1,0 +1,143 @@
+"""Text → semantic tokens (Suno's `generate_text_semantic`).
+
+Axes: B batch, N generated tokens, H heads, S cache length, D head dim.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bark_jax.config import BarkConfig, SemanticConfig
+from bark_jax.models.gpt import GPT, KVCache
+from bark_jax.sampling import Sampling, draw, filter_logits, fold_keys
+from bark_jax.settings import Settings
+from bark_jax.stages.progress import PROGRESS_TOKENS, Progress, checkpoints
+from bark_jax.voice import Voice
+
+
+class StopRule(NamedTuple):
+    """When each row ends."""
+
+    allowed: Array  # [B] bool: may end before its limit
+    min_eos_p: Array  # [B] float32: ends once the end-of-sequence probability reaches this (above 1: never)
+    limit: Array  # [B] int32: tokens at most
+
+
+class SemanticState(NamedTuple):
+    """A batch in the middle of its decoding."""
+
+    cache: KVCache  # S = max_text + max_new
+    token: Array  # [B] int32: fed next
+    step: Array  # int32: steps taken
+    tokens: Array  # [B, max_new] int32: generated so far, then pads
+    lengths: Array  # [B] int32: tokens of each row
+    done: Array  # [B] bool
+
+
+def generate_semantic(
+    gpt: GPT,
+    config: BarkConfig,
+    texts: Sequence[np.ndarray],
+    keys: Array,
+    settings: Sequence[Settings],
+    voices: Sequence[Voice | None] | None = None,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
+    """Generate the semantic tokens of a batch of texts.
+
+    texts: one int array of offset token ids per item, at most `max_text` long (see `text.encode_text`). keys [B]: one
+    typed key per item. Returns one int32 array [N] per item, 0 ≤ N ≤ max_new; empty when the first token is the end of
+    the sequence. `progress` is called with (tokens so far, most tokens) every few steps.
+    """
+    rules = config.semantic
+    text = _pad_right(texts, rules.max_text, rules.text_pad)
+    history = _pad_right(
+        [v.semantic[-rules.max_text :] if v else np.zeros(0, np.int32) for v in voices or [None] * len(texts)],
+        rules.max_text, rules.pad,
+    )  # fmt: skip
+    stop = _stop_rule(rules, settings)
+    sampling = Sampling.of(settings, "semantic")
+    state = _start(gpt, rules, len(texts))
+    most = int(stop.limit.max())
+    for until in checkpoints(most, PROGRESS_TOKENS, progress):
+        state = _advance(gpt, rules, text, history, keys, sampling, stop, state, np.int32(until))
+        if progress:
+            progress(int(state.step), most)
+            if state.done.all():
+                break
+    tokens, lengths = jax.device_get((state.tokens, state.lengths))
+    return [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+
+
+def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
+    """Text ids and history [B, 256] share their positions: the sum of both embeddings [B, 256, C]."""
+    return gpt.embed(text) + gpt.embed(history)
+
+
+def apply_stop_rule(filtered: Array, token: Array, min_eos_p: Array) -> Array:
+    """Which rows end here, bool [B]: the end-of-sequence token, the last of the logits [B, V], is drawn or probable."""
+    eos_p = jax.nn.softmax(filtered, axis=1)[:, -1]
+    return (token == filtered.shape[1] - 1) | (eos_p >= min_eos_p)
+
+
+def _pad_right(rows: Sequence[np.ndarray], length: int, pad: int) -> np.ndarray:
+    padded = np.full((len(rows), length), pad, np.int32)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+def _stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
+    def limit(seconds: float | None) -> int:
+        return rules.max_new if seconds is None else min(rules.max_new, max(1, int(seconds * rules.rate_hz)))
+
+    return StopRule(
+        allowed=jnp.asarray([s.allow_early_stop for s in settings]),
+        min_eos_p=jnp.asarray([np.float32(np.inf if s.min_eos_p is None else s.min_eos_p) for s in settings]),
+        limit=jnp.asarray(np.array([limit(s.max_seconds) for s in settings], np.int32)),
+    )
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _start(gpt: GPT, rules: SemanticConfig, batch: int) -> SemanticState:
+    return SemanticState(
+        cache=gpt.empty_cache(batch, rules.max_text + rules.max_new),
+        token=jnp.full(batch, rules.infer, jnp.int32),
+        step=jnp.int32(0),
+        tokens=jnp.full((batch, rules.max_new), rules.pad, jnp.int32),
+        lengths=jnp.zeros(batch, jnp.int32),
+        done=jnp.zeros(batch, bool),
+    )
+
+
+@partial(jax.jit, static_argnums=1, donate_argnames="state")
+def _advance(
+    gpt: GPT, rules: SemanticConfig, text: Array, history: Array, keys: Array, sampling: Sampling, stop: StopRule,
+    state: SemanticState, until: Array,
+) -> SemanticState:  # fmt: skip
+    """The whole stage in one program: the prompt at step 0, then tokens up to step `until` or the end of all rows."""
+    no_padding = jnp.zeros(text.shape[0], jnp.int32)
+
+    def prefill() -> KVCache:
+        return gpt.prefill(merge_prompt(gpt, text, history), no_padding, rules.max_text + rules.max_new)
+
+    def step(state: SemanticState) -> SemanticState:
+        x = gpt.embed(state.token)
+        hidden, cache = gpt.step(x, state.cache, rules.max_text + state.step, no_padding)
+        logits = gpt.logits(hidden)
+        eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
+        filtered = filter_logits(jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1), sampling)
+        token = draw(fold_keys(keys, state.step), filtered)
+        done = state.done | apply_stop_rule(filtered, token, stop.min_eos_p)
+        token = jnp.where(done, rules.pad, token)
+        lengths = state.lengths + jnp.where(done, 0, 1)
+        tokens = jax.lax.dynamic_update_slice_in_dim(state.tokens, token[:, None], state.step, axis=1)
+        return SemanticState(cache, token, state.step + 1, tokens, lengths, done | (lengths >= stop.limit))
+
+    state = state._replace(cache=jax.lax.cond(state.step == 0, prefill, lambda: state.cache))
+    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.done.all(), step, state)
