@@ -1,0 +1,72 @@
+"""Waveform ↔ audio file."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile  # type: ignore[import-untyped]
+
+from bark_jax.files import check_writable, replacing
+
+_ENCODINGS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+_BLOCK = 2**16  # samples written at once: libsndfile's Vorbis encoder overflows the stack with minutes in one call
+
+Waveform = npt.NDArray[np.float32]
+
+
+class AudioError(ValueError):
+    """An audio file that cannot be read or written."""
+
+
+def check_output(path: Path | str) -> None:
+    """Raise AudioError, saying why, if audio cannot be written to `path`: for use before a long generation."""
+    path = Path(path)
+    if path.suffix.lower() not in _ENCODINGS:
+        raise AudioError(f"cannot write {path}: its name must end in {', '.join(_ENCODINGS)}")
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def write_audio(path: Path | str, waveform: Waveform, sample_rate: int) -> None:
+    """Write a mono waveform [N], clipped to −1 … 1, whole or not at all.
+
+    The suffix chooses the format: `.wav` and `.flac` of 16 bits, `.ogg` with Vorbis. An empty waveform becomes one
+    sample of silence, as FLAC cannot be empty. Raises AudioError for another suffix, a path that cannot be written,
+    and samples that are not finite numbers.
+    """
+    path = Path(path)
+    check_output(path)
+    waveform = np.asarray(waveform, np.float32)
+    if waveform.ndim != 1 or not np.isfinite(waveform).all():
+        raise AudioError(f"cannot write {path}: the waveform {waveform.shape} is not a row of finite samples")
+    waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
+    container, encoding = _ENCODINGS[path.suffix.lower()]
+    try:
+        with (
+            replacing(path) as temporary,
+            soundfile.SoundFile(temporary, "w", sample_rate, 1, encoding, format=container) as file,
+        ):
+            for start in range(0, len(waveform), _BLOCK):
+                file.write(waveform[start : start + _BLOCK])
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def read_audio(path: Path | str, sample_rate: int) -> Waveform:
+    """An audio file as a mono waveform [N], channels averaged, resampled to `sample_rate` Hz. Raises AudioError."""
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed
+
+    if not Path(path).is_file():
+        raise AudioError(f"cannot read {path}: there is no such file")
+    try:
+        samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)  # [N, channels]
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot read {path}: {error}") from error
+    waveform: Waveform = samples.mean(axis=1)
+    if not np.isfinite(waveform).all():
+        raise AudioError(f"cannot use {path}: some of its samples are not finite numbers")
+    divisor = math.gcd(source_rate, sample_rate)
+    return resample_poly(waveform, sample_rate // divisor, source_rate // divisor)

@@ -1,0 +1,182 @@
+"""The command line: `bark-jax say | convert | voices`.
+
+Results go to files and standard output, everything else to standard error. Exit codes are in EXIT_CODES; bad usage and
+bad input share argparse's 2.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+from bark_jax.audio import AudioError, check_output
+from bark_jax.checkpoint import CheckpointError
+from bark_jax.config import ConfigError
+from bark_jax.hub import resolve
+from bark_jax.pipeline import RANDOM, Bark, Generation
+from bark_jax.settings import Settings, SettingsError
+from bark_jax.text import TextError, normalize
+from bark_jax.voice import VOICE_NAMES, VoiceError, list_voices
+
+DEFAULT_MODEL = "suno/bark-small"
+EXIT_CODES: dict[type[BaseException], int] = {
+    TextError: 2,
+    VoiceError: 2,
+    SettingsError: 2,
+    AudioError: 3,  # the output cannot be written
+    CheckpointError: 4,  # no such model, or not a usable one
+    ConfigError: 4,
+    KeyboardInterrupt: 130,
+}
+
+_UNITS = {"semantic": "token", "coarse": "token", "fine": "window", "codec": "frame"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. Every foreseen error is one line on standard error."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    warnings.showwarning = _show_warning
+    if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
+        from bark_jax.convert.__main__ import main as convert  # type: ignore[import-not-found, unused-ignore]
+
+        return int(convert(arguments[1:]))
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except tuple(EXIT_CODES) as error:
+        print(f"bark-jax: {str(error) or 'interrupted'}", file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bark-jax", description="Text to speech, music and sound with Bark, in JAX.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_say(commands.add_parser("say", help="speak a text into an audio file"))
+    commands.add_parser("convert", help="convert a PyTorch checkpoint (see bark-jax convert --help)")
+    voices = commands.add_parser("voices", help="list the names of voices")
+    voices.add_argument("--model", help="only the voices that came with this model")
+    voices.set_defaults(run=_voices)
+    return parser
+
+
+def _add_say(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_say)
+    parser.add_argument("text", nargs="?", help="what to say; standard input if neither this nor --file is given")
+    parser.add_argument("--file", metavar="FILE", help="read the text from a UTF-8 file, - for standard input")
+    parser.add_argument("-o", "--output", type=Path, default=Path("bark.wav"), metavar="FILE",
+                        help=".wav, .flac or .ogg (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--model", default=DEFAULT_MODEL,
+                        help="a folder, a hub repository, or random:small (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--voice", help="a name (see bark-jax voices) or an .npz file")
+    parser.add_argument("--seed", type=int, help="a whole number; the same one gives the same audio")
+    parser.add_argument("--temperature", type=float, help="of semantic and coarse tokens; 0 is greedy (default: 0.7)")
+    parser.add_argument("--fine-temperature", type=float, help="of the fine stage (default: 0.5)")
+    parser.add_argument("--top-k", type=int, help="sample from the k most probable tokens only")
+    parser.add_argument("--top-p", type=float, help="sample from the most probable tokens of total probability p only")
+    parser.add_argument("--min-eos-p", type=float, help="stop once the end is this probable (default: 0.2)")
+    parser.add_argument("--max-seconds", type=float, help="stop after so many seconds of audio")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="what the transformers compute in")
+    parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
+
+
+def _say(options: argparse.Namespace) -> None:
+    text = normalize(_read_text(options))
+    check_output(options.output)
+    settings = {name: value for name, value in _settings(options).items() if value is not None}
+    Settings().replace(**settings)  # complain before the model is loaded
+    started = time.perf_counter()
+    bark = Bark.from_pretrained(options.model, dtype=options.dtype, progress=not options.quiet)
+    loaded = time.perf_counter() - started
+    if options.model.startswith(RANDOM):
+        _note(f"{options.model} has random weights: what comes out is noise. For speech: --model {DEFAULT_MODEL}")
+    with _Bars(hidden=options.quiet) as bars:
+        result = bark.generate(text, options.voice, seed=options.seed, progress=bars.update, **settings)
+    result.save(options.output)
+    if not options.quiet:
+        _note(_summary(result, options.output, loaded))
+
+
+def _read_text(options: argparse.Namespace) -> str:
+    if options.text is not None and options.file is not None:
+        raise TextError("give the text or --file, not both")
+    if options.text is not None:
+        return str(options.text)
+    if options.file in (None, "-"):
+        if sys.stdin.isatty():
+            raise TextError('there is no text: bark-jax say "Hello", --file FILE, or standard input')
+        data, name = sys.stdin.buffer.read(), "standard input"
+    else:
+        try:
+            data, name = Path(options.file).read_bytes(), options.file
+        except OSError as error:
+            raise TextError(f"cannot read the text file {options.file}: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(f"{name} is not UTF-8 text: {error}") from error
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings given on the command line, by their names in Settings."""
+    both = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    return {
+        **{f"{stage}_{name}": value for stage in ("semantic", "coarse") for name, value in both.items()},
+        "fine_temperature": options.fine_temperature,
+        "min_eos_p": options.min_eos_p,
+        "max_seconds": options.max_seconds,
+    }
+
+
+class _Bars:
+    """A progress bar for each stage, with its speed."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self.hidden = hidden
+        self.bars: dict[str, tqdm[Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for bar in self.bars.values():
+            bar.close()
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.bars:
+            self.bars[stage] = tqdm(desc=f"{stage:8}", total=total, unit=_UNITS[stage], disable=self.hidden)
+        self.bars[stage].update(done - self.bars[stage].n)
+
+
+def _summary(result: Generation, path: Path, loaded: float) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
+    return (
+        f"{path}: {result.seconds:.2f} s of audio, real-time factor {result.real_time_factor:.2f}, seed {result.seed} "
+        f"(model loaded in {loaded:.1f} s; {stages})"
+    )
+
+
+def _voices(options: argparse.Namespace) -> None:
+    names: Sequence[str] = VOICE_NAMES
+    if options.model:
+        names = [] if options.model.startswith(RANDOM) else list_voices(resolve(options.model) / "voices")
+        if not names:
+            _note(f"no voices came with {options.model}")
+    print(*names, sep="\n", end="\n" if names else "")
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    _note(f"warning: {message}")

@@ -1,0 +1,32 @@
+"""Writing single files whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError, saying why, when a file plainly cannot be written at `path`. Touches nothing."""
+    if path.is_dir():
+        raise IsADirectoryError("it is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write into {path.parent}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, same suffix, to write to: moved there at the end, removed on any exception.
+
+    Raises OSError.
+    """
+    check_writable(path)
+    temporary = path.with_name(f".partial-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

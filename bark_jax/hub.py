@@ -1,0 +1,133 @@
+"""Where a model comes from: a converted folder, a folder to convert, or a repository of the Hugging Face hub."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from platformdirs import user_cache_path
+
+from bark_jax.checkpoint import NETWORKS, VERSION, CheckpointError, is_checkpoint
+
+_SETTINGS = ("config.json", "generation_config.json", "tokenizer*.json", "vocab.txt", "speaker_embeddings*", "voices/*")
+_WEIGHTS = (  # best first; one is enough, but `suno/bark` holds its weights in several layouts
+    tuple(f"{name}.safetensors" for name in NETWORKS),
+    ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+    ("text*.pt", "coarse*.pt", "fine*.pt", "encodec*.th"),
+)
+_EXPECTED = (
+    "config.json with model.safetensors or pytorch_model.bin (or their shards), "
+    "or Suno's text.pt, coarse.pt and fine.pt (or text_2.pt, …)"
+)
+_INSTEAD = "a local folder or --model random:small needs no hub"
+
+
+def resolve(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    dtype: str = "float32",
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """The folder of a converted checkpoint for `source`, which is downloaded and converted if need be.
+
+    source: a converted checkpoint; a folder with Suno's or Hugging Face's files; or a hub repository, "owner/name".
+    Downloads go to the hub's own cache and obey its environment (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, …); revision and
+    token are the hub's. Conversions stay in `cache_dir`, by default the user's cache folder, and serve as long as the
+    source's files are the same; delete them at will. dtype: what a conversion stores, "float32" or "bfloat16".
+    progress: show the conversion's progress (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
+
+    Raises CheckpointError when there is no such source, or it cannot be reached, is not Bark's or does not convert.
+    """
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        folder = download(str(source), revision=revision, token=token)
+    if is_checkpoint(folder):
+        return folder
+    if not _weight_patterns(file.name for file in folder.iterdir()):
+        raise CheckpointError(f"{source} holds no Bark checkpoint; expected {_EXPECTED}")
+    name = re.sub(r"\W+", "-", str(source)).strip("-")[-50:]
+    cache = cache_dir or user_cache_path("bark-jax", appauthor=False) / "checkpoints"
+    converted = cache / f"{name}-{_fingerprint(folder, dtype)}"
+    if not is_checkpoint(converted):
+        _convert(folder, converted, dtype, progress)
+    return converted
+
+
+def _fingerprint(folder: Path, dtype: str) -> str:
+    """A hash that changes with the files, and with what a conversion makes of them."""
+    files = [file for file in (*folder.iterdir(), *folder.glob("speaker_embeddings/**/*")) if file.is_file()]
+    stats = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+    return hashlib.sha256(json.dumps([VERSION, dtype, stats]).encode()).hexdigest()[:16]
+
+
+def _convert(source: Path, converted: Path, dtype: str, progress: bool) -> None:
+    # Only now: a converted checkpoint loads without it. In a checkout it lies in convert/, where mypy does not see it.
+    from bark_jax.convert import convert_checkpoint  # type: ignore[import-not-found, unused-ignore]
+
+    try:
+        convert_checkpoint(source, converted, dtype=dtype, progress=progress)
+    except CheckpointError:
+        if not is_checkpoint(converted):  # else another process was faster
+            raise
+
+
+def _weight_patterns(names: Iterable[str]) -> tuple[str, ...]:
+    """The patterns of the best layout found among these files, none if there are no weights."""
+    names = list(names)
+    for patterns in _WEIGHTS:
+        if any(fnmatch(name, pattern) for name in names for pattern in patterns):
+            return patterns
+    return ()
+
+
+def download(
+    repository: str, *, revision: str | None = None, token: str | None = None, weights: Sequence[str] | None = None
+) -> Path:
+    """The local snapshot of a repository: its settings, tokenizer and voices, and its weights.
+
+    weights: patterns of their file names, by default those of the best layout that is there. Raises CheckpointError.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
+        raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
+    if weights is None:
+        try:
+            weights = _weight_patterns(HfApi(token=token).list_repo_files(repository, revision=revision))
+        except Exception:  # offline, …: whatever it is, the next call turns to the cache or fails in the same way
+            weights = ()
+    try:
+        folder = snapshot_download(repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights])
+    except Exception as error:  # of the hub's client, or of the HTTP library below it, which depends on its version
+        raise CheckpointError(f"there is no folder {repository}, and the hub: {_reason(error)}; {_INSTEAD}") from error
+    return Path(folder)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error.__cause__, HfHubHTTPError):  # the cache was tried after it
+        error = error.__cause__
+    match error:
+        case GatedRepoError():
+            return "asks for its terms to be accepted on its page, then for `hf auth login` or a token"
+        case RepositoryNotFoundError():
+            return "has no such repository, or a private one (then `hf auth login` or pass a token)"
+        case RevisionNotFoundError():
+            return "has no such revision of it"
+        case LocalEntryNotFoundError():
+            return "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
+        case HfHubHTTPError():
+            return f"answered with status {error.response.status_code}; 401 and 403 call for `hf auth login` or a token"
+        case _:
+            return f"failed: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

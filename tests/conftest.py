@@ -1,0 +1,17 @@
+"""Every test runs with strict dtype promotion; the reference data are used where they lie beside the checkout."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real configs, tokenizer, voices and speech; a clone without it skips the tests that need it."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the reference data are not beside this checkout")
+    return folder
