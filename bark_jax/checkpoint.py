@@ -28,6 +28,7 @@ from jax.typing import ArrayLike, DTypeLike
 from safetensors import SafetensorError, safe_open
 
 from bark_jax.config import BarkConfig, ConfigError
+from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
 
@@ -56,8 +57,6 @@ def abstract_network(
 
     param_dtype and dtype are those of the parameters and of the computation; the codec ignores both and is float32.
     """
-    from bark_jax.models.encodec import Encodec
-
     dtypes: dict[str, Any] = {"param_dtype": jnp.dtype(param_dtype), "dtype": jnp.dtype(dtype)}
     builders = {
         "semantic": lambda: GPT(config.semantic.gpt, **dtypes),
@@ -103,14 +102,6 @@ def _dotted(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path))
 
 
-def preset(name: str) -> BarkConfig:
-    """The published sizes "small" and "large", and "tiny" for tests. Raises CheckpointError for other names."""
-    presets = {"tiny": BarkConfig.tiny, "small": BarkConfig.small, "large": BarkConfig.large}
-    if name not in presets:
-        raise CheckpointError(f"there is no random:{name}, only random:{', random:'.join(presets)}")
-    return presets[name]()
-
-
 def random_networks(
     config: BarkConfig, key: Array, *, param_dtype: DTypeLike = jnp.float32, dtype: DTypeLike = jnp.float32
 ) -> dict[str, nnx.Module]:
@@ -126,13 +117,13 @@ def random_networks(
 
 
 def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> Array:
-    """Zero biases, unit scales, GPT-2's deviation of 0.02; in the codec one that keeps a signal's size."""
+    """Zero biases, unit scales, GPT-2's deviation of 0.02; a codec whose noise is loud enough and does not clip."""
     kind = path.rpartition(".")[2]
     if kind in ("bias", "scale"):
         return jnp.full(leaf.shape, kind == "scale", leaf.dtype)
     fan_in = math.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
     values = rng.standard_normal(leaf.shape, np.float32)
-    values *= fan_in**-0.5 if network == "codec" else 0.02
+    values *= 0.85 * fan_in**-0.5 if network == "codec" else 0.02
     return jnp.asarray(values, leaf.dtype)
 
 

@@ -57,7 +57,7 @@ def resolve(
         folder = download(str(source), revision=revision, token=token)
     if is_checkpoint(folder):
         return folder
-    if not _weight_patterns(file.name for file in folder.iterdir()):
+    if not _weight_patterns(file.name for file in folder.glob("*")):  # a snapshot without files has no folder
         raise CheckpointError(f"{source} holds no Bark checkpoint; expected {_EXPECTED}")
     name = re.sub(r"\W+", "-", str(source)).strip("-")[-50:]
     cache = cache_dir or user_cache_path("bark-jax", appauthor=False) / "checkpoints"
@@ -105,7 +105,9 @@ def download(
         raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
     if weights is None:
         try:
-            weights = _weight_patterns(HfApi(token=token).list_repo_files(repository, revision=revision))
+            # Not list_repo_files: without a network that retries for half a minute.
+            files = HfApi(token=token).model_info(repository, revision=revision).siblings or []
+            weights = _weight_patterns(file.rfilename for file in files)
         except Exception:  # offline, …: whatever it is, the next call turns to the cache or fails in the same way
             weights = ()
     try:

@@ -1,0 +1,302 @@
+"""Finding a model: folders, conversions that are kept, and the hub, played by a server on this machine."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bark_jax.checkpoint import FORMAT, CheckpointError
+from bark_jax.hub import resolve
+
+# Folders
+
+
+@dataclass
+class FakeConversion:
+    """Stands in for `bark_jax.convert`: marks the output as a checkpoint and counts."""
+
+    calls: list[tuple[Path, str]] = field(default_factory=list)
+    error: str | None = None
+    faster: bool = False  # another process finishes first
+
+    def convert_checkpoint(self, source: Path, out: Path, *, dtype: str, progress: bool) -> None:
+        self.calls.append((source, dtype))
+        if self.error is None or self.faster:
+            out.mkdir(parents=True)
+            (out / "config.json").write_text(json.dumps({"format": FORMAT}))
+        if self.error:
+            raise CheckpointError(self.error)
+
+
+@pytest.fixture
+def conversion(monkeypatch: pytest.MonkeyPatch) -> FakeConversion:
+    conversion = FakeConversion()
+    monkeypatch.setitem(sys.modules, "bark_jax.convert", conversion)
+    return conversion
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder in Hugging Face's layout."""
+    folder = tmp_path / "bark-small"
+    folder.mkdir()
+    for name in ("config.json", "pytorch_model.bin"):
+        (folder / name).write_text("{}")
+    (folder / "dangling").symlink_to("nowhere")
+    return folder
+
+
+def test_a_converted_folder_is_used_as_it_is(tmp_path: Path, conversion: FakeConversion) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"format": FORMAT}))
+    assert resolve(tmp_path) == tmp_path
+    assert resolve(str(tmp_path)) == tmp_path
+    assert not conversion.calls
+
+
+def test_a_folder_is_converted_once_until_it_changes(source: Path, tmp_path: Path, conversion: FakeConversion) -> None:
+    cache = tmp_path / "cache"
+    first = resolve(source, cache_dir=cache)
+    assert first.parent == cache
+    assert "bark-small" in first.name
+    assert resolve(f"{source}/", cache_dir=cache) == first
+    assert conversion.calls == [(source, "float32")]
+    other = resolve(source, cache_dir=cache, dtype="bfloat16")
+    (source / "pytorch_model.bin").write_text("new weights")
+    third = resolve(source, cache_dir=cache)
+    (source / "speaker_embeddings").mkdir()
+    (source / "speaker_embeddings" / "voice.npy").touch()
+    assert len({first, other, third, resolve(source, cache_dir=cache)}) == len(conversion.calls) == 4
+
+
+def test_conversions_go_to_the_users_cache(
+    source: Path, tmp_path: Path, conversion: FakeConversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bark_jax.hub.user_cache_path", lambda name, appauthor: tmp_path / name)
+    assert resolve(source).parent == tmp_path / "bark-jax" / "checkpoints"
+
+
+@pytest.mark.parametrize("name", ["text.pt", "text_2.pt", "model.safetensors", "model-00001-of-00002.safetensors"])
+def test_other_layouts_are_recognised(tmp_path: Path, name: str, conversion: FakeConversion) -> None:
+    (tmp_path / name).touch()
+    resolve(tmp_path, cache_dir=tmp_path / "cache")
+    assert conversion.calls == [(tmp_path, "float32")]
+
+
+def test_losing_a_race_is_fine(source: Path, tmp_path: Path, conversion: FakeConversion) -> None:
+    conversion.error, conversion.faster = "exists already", True
+    assert resolve(source, cache_dir=tmp_path / "cache").is_dir()
+
+
+def test_a_failed_conversion_is_reported(source: Path, tmp_path: Path, conversion: FakeConversion) -> None:
+    conversion.error = "pytorch_model.bin is truncated"
+    with pytest.raises(CheckpointError, match="is truncated"):
+        resolve(source, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "text.pt", "no/where/at/all"])
+def test_no_such_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.pt").touch()
+    with pytest.raises(CheckpointError, match=r"neither a folder nor a hub repository .* --model random:small"):
+        resolve(tmp_path / name)
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match=r"holds no Bark checkpoint; expected config.json with model.safetensors"):
+        resolve(tmp_path)
+
+
+# The hub
+
+MAIN, OLD = "a" * 40, "b" * 40  # commits
+SMALL = {
+    "config.json": "{}",
+    "generation_config.json": "{}",
+    "tokenizer.json": "{}",
+    "vocab.txt": "words",
+    "pytorch_model.bin": "weights",
+    "speaker_embeddings_path.json": "{}",
+    "speaker_embeddings/v2/en_speaker_6_fine_prompt.npy": "voice",
+}
+UNWANTED = {"README.md": "words", "text.pt": "Suno's weights", "model_card.png": "picture"}
+SAFE = {"config.json": "{}", "model.safetensors.index.json": "{}", "model-00001-of-00001.safetensors": "weights"}
+REPOSITORIES: dict[str, dict[str, dict[str, str]]] = {
+    "suno/bark-small": {MAIN: SMALL | UNWANTED, OLD: SMALL | {"pytorch_model.bin": "old weights"}},
+    "fork/bark": {MAIN: SAFE | {"pytorch_model.bin": "the same again"}},
+    "fork/suno": {MAIN: {"text.pt": "t", "coarse.pt": "c", "fine.pt": "f", "README.md": "words"}},
+    "fork/converted": {MAIN: {"config.json": json.dumps({"format": FORMAT}), "semantic.safetensors": "s"}},
+    "private/bark": {MAIN: SAFE},
+    "gated/bark": {},
+    "forbidden/bark": {},
+    "other/bert": {MAIN: {"config.json": "{}"}},
+    "other/empty": {MAIN: {"README.md": "words"}},
+}
+TOKEN = "hf_secret"
+
+
+ROUTE = re.compile(
+    r"/(?:api/models/)?(?P<repo>[^/?]+/[^/?]+)(?:/(?P<what>revision|tree|resolve)/(?P<rev>[^/?]+))?/?(?P<path>[^?]*)"
+)
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """The three endpoints that a download uses: a revision's commit and files, their sizes, a file."""
+
+    def do_GET(self) -> None:
+        match = ROUTE.match(self.path)
+        assert match
+        repository, revision = REPOSITORIES.get(match["repo"]), match["rev"] or "main"
+        commit = {"main": MAIN, "v0": OLD}.get(revision, revision)
+        if repository is None:
+            self._answer(404, {"X-Error-Code": "RepoNotFound"})
+        elif match["repo"] == "private/bark" and self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self._answer(401)
+        elif match["repo"] == "gated/bark":
+            self._answer(403, {"X-Error-Code": "GatedRepo"})
+        elif match["repo"] == "forbidden/bark":
+            self._answer(403)
+        elif commit not in repository:
+            self._answer(404, {"X-Error-Code": "RevisionNotFound"})
+        else:
+            self._answer_content(match, commit, repository[commit])
+
+    def _answer_content(self, match: re.Match[str], commit: str, files: dict[str, str]) -> None:
+        if match["what"] == "resolve":
+            text = files[match["path"]]
+            self._answer(200, {"X-Repo-Commit": commit, "ETag": f'"{hash(text)}"'}, text)
+        elif match["what"] == "tree":
+            entries = [{"type": "file", "path": p, "size": len(t), "oid": str(hash(t))} for p, t in files.items()]
+            self._answer(200, body=json.dumps(entries))
+        else:
+            siblings = [{"rfilename": path} for path in files]
+            self._answer(200, body=json.dumps({"id": match["repo"], "sha": commit, "siblings": siblings}))
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, headers: dict[str, str] | None = None, body: str = "") -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items() | {"Content-Length": str(len(body))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body.encode())
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def hub_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), HubHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+CLIENT = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from bark_jax.checkpoint import CheckpointError
+from bark_jax.hub import resolve
+
+def convert_checkpoint(source, out, *, dtype, progress):
+    out.mkdir(parents=True)
+    files = {p.relative_to(source).as_posix(): p.read_text() for p in source.rglob("*") if p.is_file()}
+    (out / "config.json").write_text(json.dumps({"format": "bark_jax", "files": files}))
+
+sys.modules["bark_jax.convert"] = SimpleNamespace(convert_checkpoint=convert_checkpoint)
+outcomes = []
+for name, arguments in json.load(sys.stdin):
+    try:
+        folder = resolve(name, cache_dir=Path(sys.argv[1]), progress=False, **arguments)
+        outcomes.append(json.loads((folder / "config.json").read_text()).get("files", "converted"))
+    except CheckpointError as error:
+        outcomes.append(str(error))
+json.dump(outcomes, sys.stdout)
+"""
+Call = tuple[str, dict[str, str]]
+
+
+def run_client(cache: Path, calls: list[Call], **environment: str) -> list[Any]:
+    """What `resolve` makes of each call, in a process of its own: the hub's client reads its environment on import."""
+    environment = {
+        "HF_HOME": str(cache / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **environment,
+    }
+    unset = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING_FACE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, str(cache)],
+        input=json.dumps(calls), env=unset | environment, cwd=Path(__file__).resolve().parents[1],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return list(json.loads(done.stdout))
+
+
+ONLINE: dict[str, tuple[Call, Any]] = {
+    "main": (("suno/bark-small", {}), SMALL),
+    "revision": (("suno/bark-small", {"revision": "v0"}), SMALL | {"pytorch_model.bin": "old weights"}),
+    "commit": (("suno/bark-small", {"revision": OLD}), SMALL | {"pytorch_model.bin": "old weights"}),
+    "safetensors are preferred": (("fork/bark", {}), SAFE),
+    "Suno's layout": (("fork/suno", {}), {"text.pt": "t", "coarse.pt": "c", "fine.pt": "f"}),
+    "converted already": (("fork/converted", {}), "converted"),
+    "no token": (("private/bark", {}), "status 401.*hf auth login"),
+    "token": (("private/bark", {"token": TOKEN}), SAFE),
+    "unknown": (("nobody/nothing", {}), "no such repository, or a private one .*hf auth login"),
+    "unknown revision": (("suno/bark-small", {"revision": "v9"}), "no such revision"),
+    "gated": (("gated/bark", {}), "terms to be accepted"),
+    "forbidden": (("forbidden/bark", {}), "status 403.*hf auth login"),
+    "not Bark": (("other/bert", {}), "other/bert holds no Bark checkpoint"),
+    "empty": (("other/empty", {}), "other/empty holds no Bark checkpoint"),
+    "not a name": (("no--body/nothing", {}), "HFValidationError"),
+}
+OFFLINE: dict[str, tuple[Call, Any]] = {
+    "cached": (("suno/bark-small", {}), SMALL),
+    "cached revision": (("suno/bark-small", {"revision": "v0"}), SMALL | {"pytorch_model.bin": "old weights"}),
+    "one layout of several": (("fork/bark", {}), SAFE),
+    "never downloaded": (("nobody/nothing", {}), "HF_HUB_OFFLINE is set.*random:small"),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Online, then in offline mode, then without a network, with one cache."""
+    cache = tmp_path_factory.mktemp("cache")
+    with hub_server() as endpoint:
+        online = run_client(cache, [call for call, _ in ONLINE.values()], HF_ENDPOINT=endpoint)
+    calls = [call for call, _ in OFFLINE.values()]
+    offline = run_client(cache, calls, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
+    unreachable = run_client(cache, calls, HF_ENDPOINT=endpoint)
+    return {
+        "online": dict(zip(ONLINE, online, strict=True)),
+        "offline": dict(zip(OFFLINE, offline, strict=True)),
+        "unreachable": dict(zip(OFFLINE, unreachable, strict=True)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("network", "case", "expected"),
+    [("online", case, expected) for case, (_, expected) in ONLINE.items()]
+    + [(network, case, expected) for network in ("offline", "unreachable") for case, (_, expected) in OFFLINE.items()],
+)
+def test_hub(outcomes: dict[str, dict[str, Any]], network: str, case: str, expected: Any) -> None:
+    outcome = outcomes[network][case]
+    if isinstance(expected, str):
+        assert re.search(expected, outcome)
+        assert "\n" not in outcome
+    else:
+        assert outcome == expected
