@@ -213,6 +213,10 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield f"fine.pad and the codes exceed fine.gpt.vocab {fine.gpt.vocab}"
     if fine.gpt.codebooks != codec.codebooks:
         yield f"fine.gpt.codebooks {fine.gpt.codebooks} differs from codec.codebooks {codec.codebooks}"
+    if codec.audio_channels != 1:
+        yield f"codec.audio_channels is {codec.audio_channels}, only 1 is supported"
+    if codec.ratios[0] < codec.residual_kernel or codec.hop < codec.last_kernel:
+        yield "codec.ratios are too small for its kernels: padding on the right would not be exact"
     if coarse.codebooks > codec.codebooks:
         yield "coarse.codebooks exceed codec.codebooks"
 

@@ -76,23 +76,28 @@ class Residual(nnx.Module):
 
 
 class LSTMLayer(nnx.Module):
-    """The weights of one layer; gates are stacked as PyTorch does: input, forget, cell, output."""
+    """One layer; gates are stacked as PyTorch does: input, forget, cell, output."""
 
     def __init__(self, width: int) -> None:
         self.input_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
         self.hidden_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(4 * width, jnp.float32))
 
-    def project_input(self, x: Array) -> Array:
-        """The input's share of the gates: [..., C] → [..., 4C]."""
-        return project(x, self.input_weight[...], jnp.float32) + self.bias[...]
+    def __call__(self, x: Array) -> Array:
+        """[B, T, C] → [B, T, C], from a state of zeros. The inputs are projected all at once, before the scan."""
 
-    def step(self, projected: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-        """One time step: projected input [B, 4C], state [B, C] and [B, C] → the new state."""
-        gates = projected + project(hidden, self.hidden_weight[...], jnp.float32)
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+        def step(state: tuple[Array, Array], projected: Array) -> tuple[tuple[Array, Array], Array]:
+            hidden, cell = state
+            gates = projected + project(hidden, self.hidden_weight[...], jnp.float32)
+            i, f, g, o = jnp.split(gates, 4, axis=-1)
+            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            return (hidden, cell), hidden
+
+        projected = project(x, self.input_weight[...], jnp.float32) + self.bias[...]
+        zeros = jnp.zeros_like(x[:, 0])
+        _, outputs = jax.lax.scan(step, (zeros, zeros), projected.swapaxes(0, 1))
+        return outputs.swapaxes(0, 1)
 
 
 class LSTM(nnx.Module):
@@ -102,18 +107,11 @@ class LSTM(nnx.Module):
         self.layers = nnx.List(LSTMLayer(width) for _ in range(layers))
 
     def __call__(self, x: Array) -> Array:
-        """[B, T, C] → [B, T, C]. One scan runs all layers; only the first layer's input can be projected before it."""
-
-        def step(states: list[tuple[Array, Array]], projected: Array) -> tuple[list[tuple[Array, Array]], Array]:
-            new = [self.layers[0].step(projected, *states[0])]
-            for layer, state in zip(self.layers[1:], states[1:], strict=True):
-                new.append(layer.step(layer.project_input(new[-1][0]), *state))
-            return new, new[-1][0]
-
-        zeros = jnp.zeros((x.shape[0], x.shape[2]), jnp.float32)
-        projected = self.layers[0].project_input(x).swapaxes(0, 1)  # [T, B, 4C]
-        _, outputs = jax.lax.scan(step, [(zeros, zeros) for _ in self.layers], projected)
-        return x + outputs.swapaxes(0, 1)
+        """[B, T, C] → [B, T, C]."""
+        y = x
+        for layer in self.layers:
+            y = layer(y)
+        return x + y
 
 
 class EncoderStage(nnx.Module):
@@ -193,7 +191,9 @@ class Quantizer(nnx.Module):
         """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to what is left of the vector."""
 
         def quantize(rest: Array, table: Array) -> tuple[Array, Array]:
-            distance = jnp.square(table).sum(-1) - 2 * project(rest, table, jnp.float32)  # [B, T, V], but for |rest|²
+            # The published sum, |rest|² included: another would round, and so break ties, differently.
+            squared = jnp.square(rest).sum(-1, keepdims=True)
+            distance = squared - 2 * project(rest, table, jnp.float32) + jnp.square(table).sum(-1)  # [B, T, V]
             codes = distance.argmin(axis=-1).astype(jnp.int32)
             return rest - table[codes], codes
 
@@ -210,15 +210,21 @@ class Encodec(nnx.Module):
         self.decoder = Decoder(config)
 
     def encode(self, waveform: Array) -> Array:
-        """Waveform [B, samples] of one channel, float32 → codes [B, K, ⌈samples / hop⌉] int32."""
+        """Mono waveform [B, samples] float32 → codes [B, K, ⌈samples / hop⌉] int32.
+
+        Samples that do not fill the last frame are continued by reflection, in every layer anew, as transformers does.
+        """
         return self.quantizer.encode(self.encoder(waveform[..., None]))
 
-    def decode(self, codes: Array, lengths: Array) -> Array:
-        """Codes [B, K, T] int32 → waveform [B, T · hop] of one channel, float32.
+    def decode(self, codes: Array, lengths: Array | None = None) -> Array:
+        """Codes [B, K, T] int32 of the first K codebooks → mono waveform [B, T · hop] float32.
 
-        lengths [B] int32: frames of each row that count. Row b up to lengths[b] · hop is exactly what it is alone: the
-        vectors after it are zeroed because the first convolution, on a row shorter than itself, reflects zeros.
+        lengths [B] int32, default T: frames of each row that count. Row b up to lengths[b] · hop is what it would be
+        alone: the vectors after it are zeroed because the first convolution, on a row shorter than its kernel, reflects
+        zeros. (Later signals are long enough for theirs; BarkConfig sees to it.)
         """
         latents = self.quantizer.decode(codes)
-        present = jnp.arange(codes.shape[2]) < lengths[:, None]
-        return self.decoder(jnp.where(present[..., None], latents, 0))[..., 0]
+        if lengths is not None:
+            present = jnp.arange(codes.shape[2]) < lengths[:, None]
+            latents = jnp.where(present[..., None], latents, 0)
+        return self.decoder(latents).squeeze(-1)
