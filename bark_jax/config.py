@@ -192,8 +192,8 @@ class BarkConfig:
 def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
     semantic, coarse, fine, codec = config.semantic, config.coarse, config.fine, config.codec
     for name, gpt in (("semantic", semantic.gpt), ("coarse", coarse.gpt), ("fine", fine.gpt)):
-        if gpt.width % gpt.heads:
-            raise ConfigError(f"{name}.gpt.width {gpt.width} is not a multiple of {name}.gpt.heads {gpt.heads}")
+        if not gpt.layers or not gpt.heads or not gpt.width or gpt.width % gpt.heads:
+            yield f"{name}.gpt has {gpt.layers} layers, and a width of {gpt.width} for {gpt.heads} heads"
     if max(semantic.text_pad, semantic.infer, semantic.pad) >= semantic.gpt.input_vocab:
         yield f"semantic token ids exceed semantic.gpt.input_vocab {semantic.gpt.input_vocab}"
     if max(semantic.vocab - 1, semantic.pad) >= semantic.gpt.output_vocab:
@@ -215,7 +215,9 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield f"fine.gpt.codebooks {fine.gpt.codebooks} differs from codec.codebooks {codec.codebooks}"
     if codec.audio_channels != 1:
         yield f"codec.audio_channels is {codec.audio_channels}, only 1 is supported"
-    if codec.ratios[0] < codec.residual_kernel or codec.hop < codec.last_kernel:
+    if min(codec.sample_rate, codec.hop, codec.filters, codec.width, codec.compress, semantic.rate_hz) <= 0:
+        yield "a size or rate of the codec or the semantic stage is 0"
+    elif codec.ratios[0] < codec.residual_kernel or codec.hop < codec.last_kernel:
         yield "codec.ratios are too small for its kernels: padding on the right would not be exact"
     if coarse.codebooks > codec.codebooks:
         yield "coarse.codebooks exceed codec.codebooks"

@@ -1,0 +1,104 @@
+"""The conversion itself: look at everything, then write."""
+
+import secrets
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bark_jax.checkpoint import NETWORKS, is_checkpoint, write_checkpoint
+
+from .errors import ConversionError, refuse
+from .plan import Plan, Target, plan
+from .source import Source, open_source
+from .voices import Voices, read_voices
+
+
+def convert_checkpoint(
+    source: Path,
+    out: Path,
+    *,
+    dtype: str = "float32",
+    size: str | None = None,
+    tokenizer: Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Convert a folder with Suno's or Hugging Face's files of Bark into a checkpoint of this project's.
+
+    dtype: "float32" or "bfloat16", of the transformers' parameters; the codec is float32. size, tokenizer: see
+    `open_source`. overwrite: replace `out` if it is a converted checkpoint. progress: say on standard error what is
+    done. PyTorch is not needed, no pickle is executed, and `out` appears only when it is complete. Everything is read
+    twice: once to find all that is wrong, once to write it.
+
+    Raises ConversionError (a bark_jax.checkpoint.CheckpointError) with all that is wrong with the source, and
+    CheckpointError when `out` cannot be written.
+    """
+    if out.exists() and not (overwrite and is_checkpoint(out)):
+        raise ConversionError(f"{out} exists already{', and is not a converted checkpoint' if overwrite else ''}")
+    opened = open_source(source, size=size, tokenizer=tokenizer)
+    plans = {network: plan(network, opened.config, opened.networks[network]) for network in NETWORKS}
+    problems = [f"{label} belongs to no network" for label in opened.strangers]
+    problems += [problem for network in NETWORKS for problem in plans[network].problems]
+    refuse(f"{source} does not fit its configuration", problems)
+    _tell(f"{source}: {opened.description}; left out: {_summary(plans.values())}", progress)
+    voices = read_voices(source, opened.config)
+    _check(source, plans, progress)
+    target = out.with_name(f".{out.name}.new-{secrets.token_hex(4)}") if out.exists() else out
+    _write(target, opened, plans, voices, dtype, progress)
+    if target != out:
+        _replace(out, target)
+    _tell(f"{out}: {len(voices)} voices, {dtype}", progress)
+
+
+def _check(source: Path, plans: dict[str, Plan], progress: bool) -> None:
+    """Raise ConversionError with every tensor that cannot be used."""
+    problems: list[str] = []
+    for network in NETWORKS:
+        for target in _shown(plans[network].targets, f"checking {network}", progress):
+            problems += target.problems()
+    refuse(f"{source} has weights that cannot be used", problems)
+
+
+def _write(out: Path, source: Source, plans: dict[str, Plan], voices: Voices, dtype: str, progress: bool) -> None:
+    networks = {network: _arrays(plans[network].targets, f"writing {network}", progress) for network in NETWORKS}
+    write_checkpoint(
+        out, source.config, networks, tokenizer_json=source.tokenizer_json, voices=voices, dtype=dtype
+    )  # fmt: skip
+
+
+def _arrays(targets: list[Target], title: str, progress: bool) -> Iterator[tuple[str, np.ndarray]]:
+    for target in _shown(targets, title, progress):
+        yield target.path, target.read()
+
+
+def _shown(targets: list[Target], title: str, progress: bool) -> Iterator[Target]:
+    """The targets, with a bar that counts their float32 bytes and names the current one."""
+    total = sum(target.bytes for target in targets)
+    hidden = None if progress else True  # None: where standard error is not a terminal
+    with tqdm(desc=f"{title:17}", total=total, unit="B", unit_scale=True, disable=hidden) as bar:
+        for target in targets:
+            bar.set_postfix_str(target.path, refresh=False)
+            yield target
+            bar.update(target.bytes)
+
+
+def _replace(old: Path, new: Path) -> None:
+    aside = old.with_name(f".{old.name}.old-{secrets.token_hex(4)}")
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside)
+
+
+def _summary(plans: Iterable[Plan]) -> str:
+    left_out = sum((plan.left_out for plan in plans), Counter())
+    return ", ".join(f"{reason} ({count})" for reason, count in left_out.items()) or "nothing"
+
+
+def _tell(message: str, progress: bool) -> None:
+    if progress:
+        print(message, file=sys.stderr)

@@ -1,0 +1,37 @@
+"""Small files of a source folder: JSON, and paths that come out of JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import ConversionError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ConversionError."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConversionError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConversionError(f"{path} holds a {type(values).__name__}, not an object")
+    return values
+
+
+def inside(folder: Path, relative: object) -> Path:
+    """The file of `folder` that an untrusted relative path names; it need not exist. Raises ConversionError.
+
+    Symbolic links are followed and may not leave the folder either, with one exception: the Hugging Face cache keeps
+    `snapshots/REVISION/NAME` as a link into the `blobs` of the same repository.
+    """
+    if not isinstance(relative, str):
+        raise ConversionError(f"{folder} refers to {relative!r:.200}, which is not a path")
+    try:
+        target, root = (folder / relative).resolve(), folder.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # endless links, names too long or with a zero byte
+        raise ConversionError(f"{folder} refers to {relative!r:.200}: {error}") from error
+    roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    lexical = not Path(relative).is_absolute() and ".." not in Path(relative).parts
+    if not lexical or not any(target.is_relative_to(allowed) for allowed in roots):
+        raise ConversionError(f"{folder} refers to {relative!r:.200}, which leaves the folder")
+    return folder / relative

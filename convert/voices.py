@@ -1,0 +1,74 @@
+"""The voices that come with a source."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bark_jax.config import BarkConfig
+from bark_jax.voice import Voice, VoiceError, list_voices
+
+from .errors import ConversionError, refuse
+from .files import inside, read_json
+
+_INDEX = "speaker_embeddings_path.json"
+_SUNO_FOLDER = Path("assets", "prompts")
+_PROMPTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
+_NAME = r"[\w-]+(?:/[\w-]+)*"
+
+Voices = list[tuple[str, Voice]]
+
+
+def read_voices(folder: Path, config: BarkConfig) -> Voices:
+    """Name and voice of all that the folder has: Hugging Face's index of `.npy` files, else Suno's `.npz` files.
+
+    A voice whose files were not downloaded is left out. Paths in the index may not leave the folder, and no pickle is
+    executed. Raises ConversionError naming every voice that is damaged or does not fit the model.
+    """
+    voices: Voices = []
+    problems = []
+    has_index = (folder / _INDEX).is_file()
+    for name, source in _indexed(folder) if has_index else _archived(folder / _SUNO_FOLDER):
+        try:
+            if (voice := _read(folder, name, source, config)) is not None:
+                voices.append((name, voice))
+        except (ConversionError, VoiceError) as error:
+            problems.append(str(error))
+    refuse(f"{folder} has voices that cannot be used; delete or repair them", problems)
+    return voices
+
+
+def _indexed(folder: Path) -> Iterator[tuple[str, Any]]:
+    for name, paths in read_json(folder / _INDEX).items():
+        if name != "repo_or_path":  # where its author kept the files: here they are beside the index
+            yield name, paths
+
+
+def _archived(folder: Path) -> Iterator[tuple[str, Any]]:
+    for name in list_voices(folder):
+        yield name, folder / f"{name}.npz"
+
+
+def _read(folder: Path, name: str, source: Any, config: BarkConfig) -> Voice | None:
+    if not re.fullmatch(_NAME, name):
+        raise ConversionError(f"{name!r:.200} is not a name for a voice")
+    if isinstance(source, Path):
+        return Voice.load(source, config)
+    if not isinstance(source, dict) or source.keys() != set(_PROMPTS):
+        raise ConversionError(f"{_INDEX}: {name} must name {', '.join(_PROMPTS)}")
+    paths = {prompt: inside(folder, source[prompt]) for prompt in _PROMPTS}
+    if not any(path.exists() for path in paths.values()):
+        return None
+    return Voice.from_arrays({prompt: _array(path) for prompt, path in paths.items()}, config, name=name)
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a declared size cannot exceed the file's
+    except Exception as error:  # numpy's header parser raises a dozen kinds
+        raise ConversionError(f"cannot read {path}: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ConversionError(f"{path} holds several arrays")
+    return array
