@@ -21,7 +21,7 @@ State = dict[str, torch.Tensor]
 Save = Callable[[State, Path], None]
 
 
-def random_model(config: BarkConfig) -> BarkModel:
+def random_model(config: BarkConfig, std: float = 0.02) -> BarkModel:
     """A BarkModel of these sizes. Codebooks and biases too are random, so that nothing is right by chance."""
     with no_init_weights():
         model = BarkModel(torch_config(config)).eval()
@@ -29,7 +29,7 @@ def random_model(config: BarkConfig) -> BarkModel:
     tensors = dict(model.named_parameters()) | {k: v for k, v in model.named_buffers() if k.endswith("codebook.embed")}
     for name, tensor in tensors.items():
         centre = 1.0 if re.search(r"layernorm\S*weight|original0", name) else 0.0
-        tensor.data.normal_(centre, 0.02, generator=generator)
+        tensor.data.normal_(centre, std, generator=generator)
     for name, mask in model.named_buffers():
         if name.endswith("attn.bias"):
             mask.copy_(torch.ones_like(mask).tril())

@@ -17,7 +17,7 @@ from parity.weights import relative_error
 from torch_checkpoints import random_model, save_bin, write_huggingface, write_suno
 
 TEXT = "Hello, my name is Suno. [laughs]"
-SEMANTIC_TOKENS = 180
+SEMANTIC_TOKENS = 120
 GREEDY = {"semantic_temperature": 0, "coarse_temperature": 0, "fine_temperature": 0, "allow_early_stop": False}
 
 
@@ -38,7 +38,7 @@ def config(request: pytest.FixtureRequest) -> BarkConfig:
 
 @pytest.fixture(scope="module")
 def model(config: BarkConfig) -> BarkModel:
-    return random_model(config)
+    return random_model(config, std=0.3 if config == BarkConfig.tiny() else 0.06)  # so that tokens vary
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_semantic(size: Size, semantic: tuple[BarkCausalModel, GPT], history: in
     text = random_text(size.config, 20)
     voice = random_voice(size.config, history, 450) if history else None
     expected = reference.generate_semantic(theirs, size.config, text, voice, steps=STEPS, allow_early_stop=False)
-    assert_varied(expected.tokens, 40)
+    assert_varied(expected.tokens, 30)
 
     settings = GREEDY.replace(allow_early_stop=False, max_seconds=(STEPS + 0.5) / size.config.semantic.rate_hz)
     texts = with_offset(size.config, [text])
@@ -166,12 +166,12 @@ def test_coarse(size: Size, coarse: tuple[BarkCausalModel, GPT], voice_length: t
     tokens = random_semantic(size.config, 240)
     expected = reference.generate_coarse(theirs, size.config, tokens, voice)
     assert expected.tokens.shape == (2, 360)
-    assert_varied(expected.tokens, 40)
+    assert_varied(expected.tokens, 30)
     assert_equal(generate_coarse(ours, size.config, [tokens], keys(1), [GREEDY], [voice])[0], expected)
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
-@pytest.mark.parametrize("history", [60, 61, 100, 629])
+@pytest.mark.parametrize("history", [60, 61, 629])
 @pytest.mark.parametrize("voice_length", [None, (346, 519)])
 def test_coarse_with_a_shorter_history(
     size: Size, coarse: tuple[BarkCausalModel, GPT], history: int, voice_length: tuple[int, int] | None
@@ -209,7 +209,7 @@ def test_fine(size: Size, fine: tuple[BarkFineModel, FineGPT], frames: tuple[int
     voice = random_voice(size.config, 100, frames[1]) if frames[1] else None
     codes = random_codes(size.config, frames[0], codebooks=2)
     expected = reference.generate_fine(theirs, size.config, codes, voice)
-    assert_varied(expected.tokens[2:], 25 if frames[0] > 1 else 1)
+    assert_varied(expected.tokens[2:], 15 if frames[0] > 1 else 1)
     assert_equal(generate_fine(ours, size.config, [codes], keys(1), [GREEDY], [voice])[0], expected)
 
 
@@ -242,7 +242,7 @@ def test_sampled_coarse(size: Size, coarse: tuple[BarkCausalModel, GPT]) -> None
     tokens, voice = random_semantic(size.config, 100), random_voice(size.config, 346, 519)
     choose = drawing(keys(1)[0], SAMPLED, "coarse")
     expected = reference.generate_coarse(theirs, size.config, tokens, voice, choose=choose)
-    assert_varied(expected.tokens, 40)
+    assert_varied(expected.tokens, 30)
     assert_equal(generate_coarse(ours, size.config, [tokens], keys(1), [SAMPLED], [voice])[0], expected)
 
 
