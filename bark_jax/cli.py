@@ -135,23 +135,29 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 class _Bars:
-    """A progress bar for each stage, with its speed."""
+    """A progress bar for each stage in turn, with its speed."""
 
     def __init__(self, *, hidden: bool) -> None:
         self.hidden = hidden
-        self.bars: dict[str, tqdm[Any]] = {}
+        self.stage = ""
+        self.bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for bar in self.bars.values():
-            bar.close()
+        self._close()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        if stage not in self.bars:
-            self.bars[stage] = tqdm(desc=f"{stage:8}", total=total, unit=_UNITS[stage], disable=self.hidden)
-        self.bars[stage].update(done - self.bars[stage].n)
+        if stage != self.stage or self.bar is None:
+            self._close()
+            self.stage = stage
+            self.bar = tqdm(desc=f"{stage:8}", total=total, unit=_UNITS[stage], disable=self.hidden)
+        self.bar.update(done - self.bar.n)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _summary(result: Generation, path: Path, loaded: float) -> str:

@@ -109,7 +109,7 @@ def test_tokenizer_from_elsewhere(copy: Path, tmp_path: Path) -> None:
         ({"n_layer": 2**30}, "num_layers is 1073741824, which is absurd"),
         ({"n_embd": 10**7}, "hidden_size is 10000000, which is absurd"),
         ({"n_head": 0}, "num_heads is 0"),
-        ({"n_head": 3}, "not a multiple"),
+        ({"n_head": 3}, "width of 16 for 3 heads"),
         ({"n_layer": 3}, "blocks.2.mlp_in.weight: no source tensor"),
         ({"n_layer": 1}, "transformer.h.1.ln_1.weight' has no place"),
         ({"bias": True}, "blocks.0.attention_norm.bias: no source tensor"),
