@@ -10,11 +10,13 @@ voices/**/*.npz             named after their path: `en_speaker_3`, `v2/en_speak
 """
 
 import contextlib
+import glob
 import json
 import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -42,6 +44,7 @@ FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout, or to
 _SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16"}
 _CHUNK = 2**22  # elements cast and written at once
 _ROOM = 2**26  # bytes for voices, tokenizer and configuration
+_ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
 
 Shape = tuple[int, ...]
 
@@ -130,8 +133,8 @@ def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.
 def is_checkpoint(folder: Path) -> bool:
     """Whether the folder is a converted checkpoint, of any version."""
     try:
-        return _read_json(folder / "config.json").get("format") == FORMAT
-    except (OSError, CheckpointError):
+        return read_json(folder / "config.json").get("format") == FORMAT
+    except CheckpointError:
         return False
 
 
@@ -139,9 +142,9 @@ def read_config(folder: Path) -> BarkConfig:
     """The configuration of a converted checkpoint. Raises CheckpointError."""
     path = folder / "config.json"
     try:
-        values = _read_json(path)
-    except OSError as error:
-        raise CheckpointError(f"{folder} is not a converted checkpoint: cannot read config.json: {error}") from error
+        values = read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} is not a converted checkpoint: {error}") from error
     if values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder} is not a converted checkpoint: convert it with `bark-jax convert`")
     if (version := values.pop("version", None)) != VERSION:
@@ -152,9 +155,12 @@ def read_config(folder: Path) -> BarkConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises CheckpointError naming the file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(values, dict):
@@ -217,12 +223,22 @@ def write_checkpoint(
             file.write(json.dumps(values, indent=2).encode())
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a checkpoint may be written there: nothing is, or an empty folder. Raises CheckpointError."""
+    try:
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise CheckpointError(f"cannot look into {folder}: {error}") from error
+
+
 @contextlib.contextmanager
 def _whole_or_nothing(folder: Path, size: int) -> Iterator[Path]:
     """A hidden sibling of the folder to write `size` bytes into: renamed at the end, removed on any exception."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not is_vacant(folder):
         raise CheckpointError(f"{folder} exists already: delete it or choose another name")
-    partial = folder.with_name(f".{folder.name}.partial-{secrets.token_hex(4)}")
+    siblings = f".{folder.name}.partial-"
+    _sweep(folder.parent, siblings)
+    partial = folder.with_name(siblings + secrets.token_hex(4))
     try:
         partial.mkdir(parents=True)
         if (free := shutil.disk_usage(partial).free) < size:
@@ -235,9 +251,20 @@ def _whole_or_nothing(folder: Path, size: int) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove the partial folders that killed writers left; a young one may still be in use."""
+    with contextlib.suppress(OSError):  # another process may be sweeping too
+        for partial in parent.glob(f"{glob.escape(prefix)}*"):
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _synced(path: Path) -> Iterator[BinaryIO]:
-    """A new file, on the disk by the end of the block: a power cut cannot leave holes in a finished folder."""
+    """A new file whose content is on the disk by the end of the block: a power cut later leaves no holes in it.
+
+    It is not used for voices, and entries of folders are not synced.
+    """
     with path.open("xb") as file:
         yield file
         file.flush()

@@ -1,10 +1,11 @@
 """The command line: `bark-jax say | convert | voices`.
 
-Results go to files and standard output, everything else to standard error. Exit codes are in EXIT_CODES; bad usage and
-bad input share argparse's 2.
+Results go to files and standard output, everything else to standard error.
 """
 
 import argparse
+import importlib
+import os
 import sys
 import time
 import warnings
@@ -18,15 +19,15 @@ from tqdm import tqdm
 from bark_jax.audio import AudioError, check_output
 from bark_jax.checkpoint import CheckpointError
 from bark_jax.config import ConfigError
-from bark_jax.hub import resolve
-from bark_jax.pipeline import RANDOM, Bark, Generation
+from bark_jax.hub import converter, resolve
+from bark_jax.pipeline import RANDOM, Bark, Generation, check_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.text import TextError, normalize
 from bark_jax.voice import VOICE_NAMES, VoiceError, list_voices
 
 DEFAULT_MODEL = "suno/bark-small"
 EXIT_CODES: dict[type[BaseException], int] = {
-    TextError: 2,
+    TextError: 2,  # bad input, as bad usage is to argparse
     VoiceError: 2,
     SettingsError: 2,
     AudioError: 3,  # the output cannot be written
@@ -39,24 +40,34 @@ _UNITS = {"semantic": "token", "coarse": "token", "fine": "window", "codec": "fr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code. Every foreseen error is one line on standard error."""
+    """Run a command; the exit code. Foreseen errors are told on standard error, without a traceback."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    warnings.showwarning = _show_warning
-    if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
-        from bark_jax.convert.__main__ import main as convert  # type: ignore[import-not-found, unused-ignore]
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(arguments)
 
-        return int(convert(arguments[1:]))
-    options = _parser().parse_args(arguments)
+
+def _run(arguments: Sequence[str]) -> int:
     try:
+        if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
+            convert = importlib.import_module(f"{converter().__name__}.__main__")
+            return int(convert.main(arguments[1:]))
+        options = _parser().parse_args(arguments)
         options.run(options)
     except tuple(EXIT_CODES) as error:
         print(f"bark-jax: {str(error) or 'interrupted'}", file=sys.stderr)
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bark-jax", description="Text to speech, music and sound with Bark, in JAX.")
+    parser = argparse.ArgumentParser(
+        prog="bark-jax",
+        description="Text to speech, music and sound with Bark, in JAX.",
+        epilog="Exit codes: 0 done, 2 bad usage or input, 3 output not writable, 4 no usable model, 130 interrupted.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_say(commands.add_parser("say", help="speak a text into an audio file"))
     commands.add_parser("convert", help="convert a PyTorch checkpoint (see bark-jax convert --help)")
@@ -74,7 +85,9 @@ def _add_say(parser: argparse.ArgumentParser) -> None:
                         help=".wav, .flac or .ogg (default: %(default)s)")  # fmt: skip
     parser.add_argument("--model", default=DEFAULT_MODEL,
                         help="a folder, a hub repository, or random:small (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--voice", help="a name (see bark-jax voices) or an .npz file")
+    parser.add_argument(
+        "--voice", help="a name (see bark-jax voices), an .npz file, or what three .npy files begin with"
+    )
     parser.add_argument("--seed", type=int, help="a whole number; the same one gives the same audio")
     parser.add_argument("--temperature", type=float, help="of semantic and coarse tokens; 0 is greedy (default: 0.7)")
     parser.add_argument("--fine-temperature", type=float, help="of the fine stage (default: 0.5)")
@@ -91,6 +104,8 @@ def _say(options: argparse.Namespace) -> None:
     check_output(options.output)
     settings = {name: value for name, value in _settings(options).items() if value is not None}
     Settings().replace(**settings)  # complain before the model is loaded
+    if options.seed is not None:
+        check_seed(options.seed)
     started = time.perf_counter()
     bark = Bark.from_pretrained(options.model, dtype=options.dtype, progress=not options.quiet)
     loaded = time.perf_counter() - started
@@ -161,10 +176,14 @@ class _Bars:
 
 
 def _summary(result: Generation, path: Path, loaded: float) -> str:
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.timings.items())
+    tokens = {"semantic": result.semantic, "coarse": result.coarse, "fine": result.fine, "codec": result.fine}
+    speeds = [
+        f"{stage} {seconds:.1f} s ({tokens[stage].size / seconds:.0f} tokens/s)"
+        for stage, seconds in result.timings.items()
+    ]
     return (
-        f"{path}: {result.seconds:.2f} s of audio, real-time factor {result.real_time_factor:.2f}, seed {result.seed} "
-        f"(model loaded in {loaded:.1f} s; {stages})"
+        f"model loaded in {loaded:.1f} s, {', '.join(speeds)}, compilation included\n"
+        f"{path}: {result.seconds:.2f} s of audio, real-time factor {result.real_time_factor:.2f}, seed {result.seed}"
     )
 
 
@@ -174,7 +193,7 @@ def _voices(options: argparse.Namespace) -> None:
         names = [] if options.model.startswith(RANDOM) else list_voices(resolve(options.model) / "voices")
         if not names:
             _note(f"no voices came with {options.model}")
-    print(*names, sep="\n", end="\n" if names else "")
+    print(*names, sep="\n", end="\n" if names else "", flush=True)
 
 
 def _note(message: str) -> None:

@@ -123,9 +123,9 @@ class BarkConfig:
     codec: EncodecConfig = field(default_factory=EncodecConfig)
 
     def __post_init__(self) -> None:
-        problems = list(_contradictions(self))
+        problems = list(_zeros(self)) or list(_contradictions(self))
         if problems:
-            raise ConfigError("the configuration contradicts itself: " + "; ".join(problems))
+            raise ConfigError("the configuration cannot be used: " + "; ".join(problems))
 
     @property
     def coarse_per_semantic(self) -> float:
@@ -189,15 +189,32 @@ class BarkConfig:
         return _build(cls, values, "config")
 
 
+_MAY_BE_ZERO = {"bias", "pad", "text_offset", "text_pad", "infer", "semantic_pad", "temperature"}
+
+
+def _zeros(section: Any, path: str = "") -> typing.Iterator[str]:
+    """Counts, lengths and rates that are 0."""
+    for name in (f.name for f in dataclasses.fields(section)):
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            yield from _zeros(value, f"{path}{name}.")
+        elif name not in _MAY_BE_ZERO and (value == 0 or value == () or (isinstance(value, tuple) and 0 in value)):
+            yield f"{path}{name} is {value}"
+
+
 def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
     semantic, coarse, fine, codec = config.semantic, config.coarse, config.fine, config.codec
     for name, gpt in (("semantic", semantic.gpt), ("coarse", coarse.gpt), ("fine", fine.gpt)):
-        if not gpt.layers or not gpt.heads or not gpt.width or gpt.width % gpt.heads:
-            yield f"{name}.gpt has {gpt.layers} layers, and a width of {gpt.width} for {gpt.heads} heads"
+        if gpt.width % gpt.heads:
+            yield f"{name}.gpt has a width of {gpt.width} for {gpt.heads} heads"
     if max(semantic.text_pad, semantic.infer, semantic.pad) >= semantic.gpt.input_vocab:
         yield f"semantic token ids exceed semantic.gpt.input_vocab {semantic.gpt.input_vocab}"
     if max(semantic.vocab - 1, semantic.pad) >= semantic.gpt.output_vocab:
         yield f"semantic.vocab and semantic.pad exceed semantic.gpt.output_vocab {semantic.gpt.output_vocab}"
+    if semantic.pad < semantic.vocab:
+        yield f"semantic.pad {semantic.pad} is a semantic token: it must be at least semantic.vocab {semantic.vocab}"
+    if semantic.min_eos_p > 1:
+        yield f"semantic.min_eos_p {semantic.min_eos_p} is not a probability"
     if semantic.max_text + semantic.max_new > semantic.gpt.block_size:
         yield "semantic.max_text + semantic.max_new exceed semantic.gpt.block_size"
     coarse_ids = semantic.vocab + coarse.codebooks * codec.codebook_size
@@ -211,13 +228,13 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield "coarse.window is not a multiple of coarse.codebooks"
     if max(fine.pad, codec.codebook_size - 1) >= fine.gpt.vocab:
         yield f"fine.pad and the codes exceed fine.gpt.vocab {fine.gpt.vocab}"
+    if fine.max_history + fine.hop > fine.gpt.block_size:
+        yield "fine.max_history + fine.hop exceed fine.gpt.block_size"
     if fine.gpt.codebooks != codec.codebooks:
         yield f"fine.gpt.codebooks {fine.gpt.codebooks} differs from codec.codebooks {codec.codebooks}"
     if codec.audio_channels != 1:
         yield f"codec.audio_channels is {codec.audio_channels}, only 1 is supported"
-    if min(codec.sample_rate, codec.hop, codec.filters, codec.width, codec.compress, semantic.rate_hz) <= 0:
-        yield "a size or rate of the codec or the semantic stage is 0"
-    elif codec.ratios[0] < codec.residual_kernel or codec.hop < codec.last_kernel:
+    if codec.ratios[0] < codec.residual_kernel or codec.hop < codec.last_kernel:
         yield "codec.ratios are too small for its kernels: padding on the right would not be exact"
     if coarse.codebooks > codec.codebooks:
         yield "coarse.codebooks exceed codec.codebooks"

@@ -1,11 +1,15 @@
 """Where a model comes from: a converted folder, a folder to convert, or a repository of the Hugging Face hub."""
 
 import hashlib
+import importlib
+import importlib.util
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from types import ModuleType
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -20,6 +24,7 @@ from platformdirs import user_cache_path
 from bark_jax.checkpoint import NETWORKS, VERSION, CheckpointError, is_checkpoint
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer*.json", "vocab.txt", "speaker_embeddings*", "voices/*")
+_VOICES = ("speaker_embeddings", "assets/prompts")  # folders
 _WEIGHTS = (  # best first; one is enough, but `suno/bark` holds its weights in several layouts
     tuple(f"{name}.safetensors" for name in NETWORKS),
     ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
@@ -38,7 +43,6 @@ def resolve(
     *,
     revision: str | None = None,
     token: str | None = None,
-    dtype: str = "float32",
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Path:
@@ -46,13 +50,13 @@ def resolve(
 
     source: a converted checkpoint; a folder with Suno's or Hugging Face's files; or a hub repository, "owner/name".
     Downloads go to the hub's own cache and obey its environment (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, …); revision and
-    token are the hub's. Conversions stay in `cache_dir`, by default the user's cache folder, and serve as long as the
-    source's files are the same; delete them at will. dtype: what a conversion stores, "float32" or "bfloat16".
-    progress: show the conversion's progress (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
+    token are the hub's. Conversions, in float32, stay in `cache_dir`, by default the user's cache folder, and serve as
+    long as the files they were made from are the same; delete them at will. progress: show the conversion's progress
+    (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
 
     Raises CheckpointError when there is no such source, or it cannot be reached, is not Bark's or does not convert.
     """
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
         folder = download(str(source), revision=revision, token=token)
     if is_checkpoint(folder):
@@ -61,28 +65,56 @@ def resolve(
         raise CheckpointError(f"{source} holds no Bark checkpoint; expected {_EXPECTED}")
     name = re.sub(r"\W+", "-", str(source)).strip("-")[-50:]
     cache = cache_dir or user_cache_path("bark-jax", appauthor=False) / "checkpoints"
-    converted = cache / f"{name}-{_fingerprint(folder, dtype)}"
+    converted = cache / f"{name}-{_fingerprint(folder)}"
     if not is_checkpoint(converted):
-        _convert(folder, converted, dtype, progress)
+        _convert(folder, converted, progress)
     return converted
 
 
-def _fingerprint(folder: Path, dtype: str) -> str:
-    """A hash that changes with the files, and with what a conversion makes of them."""
-    files = [file for file in (*folder.iterdir(), *folder.glob("speaker_embeddings/**/*")) if file.is_file()]
-    stats = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
-    return hashlib.sha256(json.dumps([VERSION, dtype, stats]).encode()).hexdigest()[:16]
+def _fingerprint(folder: Path) -> str:
+    """A hash that changes with the files that a conversion reads, and with what it makes of them."""
+    stats = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(_inputs(folder))]
+    return hashlib.sha256(json.dumps([VERSION, stats]).encode()).hexdigest()[:16]
 
 
-def _convert(source: Path, converted: Path, dtype: str, progress: bool) -> None:
-    # Only now: a converted checkpoint loads without it. In a checkout it lies in convert/, where mypy does not see it.
-    from bark_jax.convert import convert_checkpoint  # type: ignore[import-not-found, unused-ignore]
+def _inputs(folder: Path) -> Iterator[Path]:
+    patterns = [*_SETTINGS, *(pattern for layout in _WEIGHTS for pattern in layout)]
+    found = [file for file in folder.iterdir() if any(fnmatch(file.name, pattern) for pattern in patterns)]
+    found += [file for voices in _VOICES for file in (folder / voices).rglob("*")]
+    if any(folder.glob("text*.pt")):  # Suno's layout
+        found += torch_checkpoints().glob("encodec*.th")
+    return (file for file in found if file.is_file())
 
+
+def torch_checkpoints() -> Path:
+    """Where torch.hub keeps what it downloads, and so Suno's code EnCodec's weights."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(os.environ.get("TORCH_HOME") or Path(cache, "torch"), "hub", "checkpoints")
+
+
+def _convert(source: Path, converted: Path, progress: bool) -> None:
     try:
-        convert_checkpoint(source, converted, dtype=dtype, progress=progress)
+        converter().convert_checkpoint(source, converted, progress=progress)
     except CheckpointError:
         if not is_checkpoint(converted):  # else another process was faster
             raise
+
+
+def converter() -> ModuleType:
+    """The package of the conversion: `bark_jax.convert` once installed, `convert` beside this package in a checkout.
+
+    Imported on demand, as a converted checkpoint loads without it. Raises CheckpointError when it is not there.
+    """
+    try:
+        return importlib.import_module("bark_jax.convert")
+    except ModuleNotFoundError as error:
+        if error.name != "bark_jax.convert":
+            raise
+    ours = Path(__file__).resolve().parents[1] / "convert" / "__init__.py"
+    spec = importlib.util.find_spec("convert")
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != ours:
+        raise CheckpointError("bark_jax.convert is not there: install this package, or run in its checkout")
+    return importlib.import_module("convert")
 
 
 def _weight_patterns(names: Iterable[str]) -> tuple[str, ...]:

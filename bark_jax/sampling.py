@@ -51,7 +51,8 @@ def filter_logits(logits: Array, sampling: Sampling) -> Array:
     if sampling.top_k is not None:
         logits = jnp.where(_top_k(logits, sampling.top_k), logits, -jnp.inf)
     temperature = sampling.temperature[:, None]
-    tempered = logits / jnp.where(temperature > 0, temperature, 1)
+    below_best = logits - logits.max(axis=1, keepdims=True)  # ≤ 0: however small the temperature, no overflow to +∞
+    tempered = below_best / jnp.where(temperature > 0, temperature, 1)
     best = jnp.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None]
     return jnp.where((temperature > 0) | best, tempered, -jnp.inf)
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from bark_jax.config import BarkConfig
 
-MIN_COARSE_HISTORY = 60  # flat coarse tokens; Suno allows 60 … 630
+MAX_TEMPERATURE = 1e6  # draws are uniform long before
 
 
 class SettingsError(ValueError):
@@ -36,14 +36,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
-            _require(_is_number(getattr(self, name)) and getattr(self, name) >= 0, self, name, "a number ≥ 0")
+            value = getattr(self, name)
+            _require(_is_number(value) and 0 <= value <= MAX_TEMPERATURE, self, name, f"in 0 … {MAX_TEMPERATURE:.0f}")
         for name in ("semantic_top_k", "coarse_top_k"):
             _require_optional(self, name, lambda k: type(k) is int and k >= 1, "an integer ≥ 1 or None")
         for name in ("semantic_top_p", "coarse_top_p", "min_eos_p"):
             _require_optional(self, name, lambda p: _is_number(p) and 0 < p <= 1, "a number in (0, 1] or None")
         _require_optional(self, "max_seconds", lambda s: _is_number(s) and s > 0, "a number of seconds > 0 or None")
-        _require_optional(self, "coarse_history", lambda n: type(n) is int and n >= MIN_COARSE_HISTORY,
-                          f"an integer ≥ {MIN_COARSE_HISTORY} or None")  # fmt: skip
+        _require_optional(self, "coarse_history", lambda n: type(n) is int and n >= 1, "an integer ≥ 1 or None")
+
+    def check(self, config: BarkConfig) -> None:
+        """Raise SettingsError for what the model cannot do. (Suno allows a coarse history of 60 … 630.)"""
+        least, most = config.coarse.window, config.coarse.max_history
+        fits = self.coarse_history is None or least <= self.coarse_history <= most
+        _require(fits, self, "coarse_history", f"an integer in {least} … {most} or None")
 
     @classmethod
     def defaults(cls, config: BarkConfig) -> Self:

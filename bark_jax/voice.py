@@ -30,6 +30,7 @@ VOICE_NAMES = (
 """The voices that Suno published. A checkpoint brings all, some or none of them."""
 
 _FIELDS = {"semantic": 1, "coarse": 2, "fine": 2}  # → number of axes; each is stored as {field}_prompt
+PROMPTS = tuple(f"{field}_prompt" for field in _FIELDS)
 _MAX_BYTES = 2**23  # of one stored array: a million 64-bit tokens, hours of audio
 
 
@@ -71,7 +72,7 @@ class Voice:
         cls, arrays: Mapping[str, npt.ArrayLike], config: BarkConfig | None = None, *, name: str | None = None
     ) -> Self:
         """From `semantic_prompt`, `coarse_prompt` and `fine_prompt`, checked against the model if a config is given."""
-        missing = [f"{field}_prompt" for field in _FIELDS if f"{field}_prompt" not in arrays]
+        missing = [prompt for prompt in PROMPTS if prompt not in arrays]
         if missing:
             raise VoiceError(f"{name or 'the voice'} lacks {', '.join(missing)}")
         voice = cls(**{field: np.asarray(arrays[f"{field}_prompt"]) for field in _FIELDS}, name=name)
@@ -135,24 +136,29 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             key, _, suffix = member.filename.rpartition(".")
-            if suffix != "npy" or key.removesuffix("_prompt") not in _FIELDS:
+            if suffix != "npy" or key not in PROMPTS:
                 continue
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{key} is compressed by another method than deflate")  # others unpack without limit
             with archive.open(member) as stream:
-                arrays[key] = _read_npy(stream)
+                arrays[key] = _parse_npy(stream)
     return arrays
 
 
 def _read_triple(prefix: Path) -> dict[str, npt.NDArray[np.generic]]:
-    arrays = {}
-    for field in _FIELDS:
-        with open(f"{prefix}_{field}_prompt.npy", "rb") as stream:
-            arrays[f"{field}_prompt"] = _read_npy(stream)
-    return arrays
+    return {prompt: read_npy(Path(f"{prefix}_{prompt}.npy")) for prompt in PROMPTS}
 
 
-def _read_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
+def read_npy(path: Path) -> npt.NDArray[np.generic]:
+    """The array in an `.npy` file. No pickle is executed, and its declared size is not trusted. Raises VoiceError."""
+    try:
+        with path.open("rb") as stream:
+            return _parse_npy(stream)
+    except Exception as error:  # numpy's parser raises a dozen kinds on damaged files
+        raise VoiceError(f"cannot read {path}: {error}") from error
+
+
+def _parse_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
     """One array, viewed in the bytes that are there: `np.load` would allocate whatever shape is declared."""
     data = stream.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:

@@ -1,11 +1,12 @@
 """`python -m convert SOURCE OUT`, which is also `bark-jax convert SOURCE OUT`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bark_jax.checkpoint import DTYPES, CheckpointError
+from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
 from bark_jax.hub import download
 
 from .conversion import convert_checkpoint
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bark-jax: {error}", file=sys.stderr)
         return 4
     except KeyboardInterrupt:
-        print("bark-jax: interrupted, nothing was written", file=sys.stderr)
+        state = "holds a whole checkpoint" if is_checkpoint(options.out) else "was not written"
+        print(f"bark-jax: interrupted; {options.out} {state}", file=sys.stderr)
         return 130
     return 0
 
@@ -48,10 +50,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    source = Path(options.source).expanduser()
+    source = Path(os.path.expanduser(options.source))
     if not source.exists():
         source = download(options.source, weights=suno_names(options.size) if options.size else None)
-    tokenizer = Path(options.tokenizer).expanduser() if options.tokenizer else None
+    tokenizer = Path(os.path.expanduser(options.tokenizer)) if options.tokenizer else None
     if tokenizer and not tokenizer.exists():
         tokenizer = download(options.tokenizer, weights=())
     convert_checkpoint(

@@ -1,5 +1,6 @@
 """The conversion itself: look at everything, then write."""
 
+import os
 import secrets
 import shutil
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bark_jax.checkpoint import NETWORKS, is_checkpoint, write_checkpoint
+from bark_jax.checkpoint import NETWORKS, is_checkpoint, is_vacant, write_checkpoint
 
 from .errors import ConversionError, refuse
 from .plan import Plan, Target, plan
@@ -36,9 +37,10 @@ def convert_checkpoint(
     twice: once to find all that is wrong, once to write it.
 
     Raises ConversionError (a bark_jax.checkpoint.CheckpointError) with all that is wrong with the source, and
-    CheckpointError when `out` cannot be written.
+    CheckpointError when a file is not JSON or `out` cannot be written.
     """
-    if out.exists() and not (overwrite and is_checkpoint(out)):
+    out = Path(os.path.realpath(out))  # "." has no name to write beside
+    if not is_vacant(out) and not (overwrite and is_checkpoint(out)):
         raise ConversionError(f"{out} exists already{', and is not a converted checkpoint' if overwrite else ''}")
     opened = open_source(source, size=size, tokenizer=tokenizer)
     plans = {network: plan(network, opened.config, opened.networks[network]) for network in NETWORKS}
@@ -48,7 +50,7 @@ def convert_checkpoint(
     _tell(f"{source}: {opened.description}; left out: {_summary(plans.values())}", progress)
     voices = read_voices(source, opened.config)
     _check(source, plans, progress)
-    target = out.with_name(f".{out.name}.new-{secrets.token_hex(4)}") if out.exists() else out
+    target = out if is_vacant(out) else out.with_name(f".{out.name}.new-{secrets.token_hex(4)}")
     _write(target, opened, plans, voices, dtype, progress)
     if target != out:
         _replace(out, target)
@@ -88,10 +90,19 @@ def _shown(targets: list[Target], title: str, progress: bool) -> Iterator[Target
 
 
 def _replace(old: Path, new: Path) -> None:
+    """Put the new folder in place of the old one, which stays on any exception before that."""
     aside = old.with_name(f".{old.name}.old-{secrets.token_hex(4)}")
-    old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside)
+    try:
+        try:
+            old.rename(aside)
+            new.rename(old)
+        finally:
+            if not old.exists():
+                aside.rename(old)
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise ConversionError(f"cannot replace {old}: {error}") from error
 
 
 def _summary(plans: Iterable[Plan]) -> str:

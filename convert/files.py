@@ -1,21 +1,8 @@
-"""Small files of a source folder: JSON, and paths that come out of JSON."""
+"""Paths that come out of the files of a source folder."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from .errors import ConversionError
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises ConversionError."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConversionError(f"cannot read {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConversionError(f"{path} holds a {type(values).__name__}, not an object")
-    return values
 
 
 def inside(folder: Path, relative: object) -> Path:

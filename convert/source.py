@@ -1,16 +1,16 @@
 """The two layouts a source folder may have, Suno's and Hugging Face's, presented alike."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bark_jax.checkpoint import is_checkpoint
 from bark_jax.config import BarkConfig
+from bark_jax.hub import torch_checkpoints
 from bark_jax.text import TextError, load_tokenizer
 
+from .configs import read_huggingface_config, suno_config
 from .errors import ConversionError
-from .settings import read_huggingface_config, suno_config
 from .tensors import LazyTensors, read_tensors, torch_tensors
 from .torch_file import read_torch_file
 
@@ -44,7 +44,7 @@ def open_source(folder: Path, *, size: str | None = None, tokenizer: Path | None
 
     Hugging Face's weights are preferred to Suno's, and Suno's large files to the small ones; `size`, one of SIZES, asks
     for Suno's files of that size. tokenizer: a file or folder to take it from instead of the source. Raises
-    ConversionError.
+    CheckpointError, mostly a ConversionError.
     """
     if not folder.is_dir():
         raise ConversionError(f"{folder} is not a folder")
@@ -117,9 +117,7 @@ def _suno_file(path: Path) -> tuple[dict[str, Any], LazyTensors]:
 
 def _encodec_file(folder: Path) -> Path:
     """EnCodec's weights beside Suno's files, or where torch.hub keeps them (which is where Suno's code puts them)."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
-    folders = (folder, torch_home / "hub" / "checkpoints")
+    folders = (folder, torch_checkpoints())
     for candidate in folders:
         if (candidate / _ENCODEC).is_file():
             return candidate / _ENCODEC

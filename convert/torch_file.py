@@ -159,8 +159,10 @@ def _rebuild_tensor(
     counts = all(type(n) is int and n >= 0 for n in (offset, *shape, *strides))
     if not counts or not len(shape) == len(strides) <= _MOST_AXES:
         raise TypeError("a tensor with impossible offset, shape or strides")
-    reach = offset + 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > storage.size or (0 not in shape and reach > storage.size):
+    # What an empty tensor declares is bounded too: numpy cannot hold every number.
+    reach = offset + (0 not in shape) + sum(max(n - 1, 0) * stride for n, stride in zip(shape, strides, strict=True))
+    largest = max((math.prod(n or 1 for n in shape), *strides))
+    if reach > storage.size or largest > max(storage.size, 1):
         raise ConversionError(f"a tensor of shape {shape!s:.200} does not fit its storage of {storage.size} elements")
     return TorchTensor(storage, offset, tuple(shape), tuple(strides))
 

@@ -3,6 +3,8 @@
 The only module that needs torch and transformers. It shares no table with the conversion.
 """
 
+import contextlib
+import pickle
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -57,7 +59,7 @@ def verify(source: Source, out: Path, *, progress: bool = True) -> None:
     """Compare each network's outputs on random inputs with those of transformers' BarkModel; print the relative errors.
 
     Both compute in float32; PyTorch's weights are rounded as those of the checkpoint are. Raises ConversionError naming
-    every network that differs, or if torch or transformers is not installed.
+    every network that differs, or if torch or transformers is not installed or cannot load the source.
     """
     try:
         import torch
@@ -132,11 +134,20 @@ def _relative_error(ours: Any, theirs: "torch.Tensor") -> float:
     return float(np.linalg.norm(np.asarray(ours, np.float64) - expected) / np.linalg.norm(expected))
 
 
+@contextlib.contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConversionError(f"the checkpoint is written, but PyTorch cannot load {path}: {error}") from error
+
+
 def _huggingface_model(folder: Path) -> Any:
     import torch
     from transformers import BarkModel
 
-    return BarkModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    with _loading(folder):
+        return BarkModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
 
 
 def _suno_model(files: Mapping[str, Path], config: BarkConfig) -> Any:
@@ -154,10 +165,11 @@ def _suno_model(files: Mapping[str, Path], config: BarkConfig) -> Any:
             )
         )
     for network, path in files.items():
-        state = _torch_load(path)
         names = _ENCODEC_NAMES if network == "codec" else _SUNO_NAMES
         module = model.get_submodule(_MODULES[network])
-        mismatch = module.load_state_dict(_renamed(state.get("model", state), names), strict=False)
+        with _loading(path):
+            state = _torch_load(path)
+            mismatch = module.load_state_dict(_renamed(state.get("model", state), names), strict=False)
         keys = [*mismatch.missing_keys, *mismatch.unexpected_keys]
         refuse(f"PyTorch cannot load {path}", [key for key in keys if not key.endswith("attn.bias")])
     return model

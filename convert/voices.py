@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from bark_jax.checkpoint import read_json
 from bark_jax.config import BarkConfig
-from bark_jax.voice import Voice, VoiceError, list_voices
+from bark_jax.voice import PROMPTS, Voice, VoiceError, list_voices, read_npy
 
 from .errors import ConversionError, refuse
-from .files import inside, read_json
+from .files import inside
 
 _INDEX = "speaker_embeddings_path.json"
 _SUNO_FOLDER = Path("assets", "prompts")
-_PROMPTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 _NAME = r"[\w-]+(?:/[\w-]+)*"
 
 Voices = list[tuple[str, Voice]]
@@ -25,7 +23,8 @@ def read_voices(folder: Path, config: BarkConfig) -> Voices:
     """Name and voice of all that the folder has: Hugging Face's index of `.npy` files, else Suno's `.npz` files.
 
     A voice whose files were not downloaded is left out. Paths in the index may not leave the folder, and no pickle is
-    executed. Raises ConversionError naming every voice that is damaged or does not fit the model.
+    executed. Raises ConversionError naming every voice that is damaged or does not fit the model, and CheckpointError
+    for an index that is not JSON.
     """
     voices: Voices = []
     problems = []
@@ -56,19 +55,9 @@ def _read(folder: Path, name: str, source: Any, config: BarkConfig) -> Voice | N
         raise ConversionError(f"{name!r:.200} is not a name for a voice")
     if isinstance(source, Path):
         return Voice.load(source, config)
-    if not isinstance(source, dict) or source.keys() != set(_PROMPTS):
-        raise ConversionError(f"{_INDEX}: {name} must name {', '.join(_PROMPTS)}")
-    paths = {prompt: inside(folder, source[prompt]) for prompt in _PROMPTS}
+    if not isinstance(source, dict) or source.keys() != set(PROMPTS):
+        raise ConversionError(f"{_INDEX}: {name} must name {', '.join(PROMPTS)}")
+    paths = {prompt: inside(folder, source[prompt]) for prompt in PROMPTS}
     if not any(path.exists() for path in paths.values()):
         return None
-    return Voice.from_arrays({prompt: _array(path) for prompt, path in paths.items()}, config, name=name)
-
-
-def _array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a declared size cannot exceed the file's
-    except Exception as error:  # numpy's header parser raises a dozen kinds
-        raise ConversionError(f"cannot read {path}: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise ConversionError(f"{path} holds several arrays")
-    return array
+    return Voice.from_arrays({prompt: read_npy(path) for prompt, path in paths.items()}, config, name=name)

@@ -3,11 +3,13 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -184,6 +186,17 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None
     assert not is_checkpoint(partial)
     write(folder)
     assert is_checkpoint(folder)
+
+
+def test_what_a_killed_run_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in (".out.partial-0ld", ".out.partial-young", ".other.partial-0ld")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "codec.safetensors").touch()
+        if "0ld" in name:
+            os.utime(folder, (0, time.time() - 25 * 60 * 60))
+    write(tmp_path / "out")
+    assert {name for name, folder in folders.items() if folder.exists()} == {".out.partial-young", ".other.partial-0ld"}
 
 
 def test_of_two_writers_one_wins(tmp_path: Path) -> None:

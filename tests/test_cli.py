@@ -66,7 +66,8 @@ def test_settings_reach_the_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["say", "Hi", "--voice", "missing.npz", *TINY], 2, "missing.npz"),
         (["say", "Hi", "--temperature", "-1", *TINY], 2, "semantic_temperature"),
         (["say", "Hi", "--top-p", "0", *TINY], 2, "semantic_top_p"),
-        (["say", "Hi", "--seed", "x", *TINY], 2, "--seed"),
+        (["say", "Hi", *TINY, "--seed", "x"], 2, "--seed"),
+        (["say", "Hi", *TINY, "--seed", "99999999999999999999"], 2, "seed must be"),
         (["say", "Hi", "-o", "hello.mp3", *TINY], 3, ".wav, .flac, .ogg"),
         (["say", "Hi", "-o", "no/such/folder/hello.wav", *TINY], 3, "no/such/folder"),
         (["say", "Hi", "--model", "random:huge"], 4, "huge"),
@@ -108,6 +109,21 @@ def test_no_network(tmp_path: Path) -> None:
     assert result.returncode == 4
     assert "random:small" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_real_size_speaks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The README's first command."""
+    output = tmp_path / "hello.wav"
+    command = ["say", "Hello, my name is Suno.", "-o", str(output), "--model", "random:small", "--max-seconds", "2"]
+    assert run(capsys, *command)[0] == 0
+    assert 0 < soundfile.info(str(output)).duration <= 2
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m bark_jax voices | head -n 1"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("announcer\n", "")
 
 
 def test_voices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import pytest
 from bark_jax.checkpoint import FORMAT, CheckpointError
 from bark_jax.hub import resolve
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+
 # Folders
 
 
@@ -25,12 +28,12 @@ from bark_jax.hub import resolve
 class FakeConversion:
     """Stands in for `bark_jax.convert`: marks the output as a checkpoint and counts."""
 
-    calls: list[tuple[Path, str]] = field(default_factory=list)
+    calls: list[Path] = field(default_factory=list)
     error: str | None = None
     faster: bool = False  # another process finishes first
 
-    def convert_checkpoint(self, source: Path, out: Path, *, dtype: str, progress: bool) -> None:
-        self.calls.append((source, dtype))
+    def convert_checkpoint(self, source: Path, out: Path, *, progress: bool) -> None:
+        self.calls.append(source)
         if self.error is None or self.faster:
             out.mkdir(parents=True)
             (out / "config.json").write_text(json.dumps({"format": FORMAT}))
@@ -69,13 +72,71 @@ def test_a_folder_is_converted_once_until_it_changes(source: Path, tmp_path: Pat
     assert first.parent == cache
     assert "bark-small" in first.name
     assert resolve(f"{source}/", cache_dir=cache) == first
-    assert conversion.calls == [(source, "float32")]
-    other = resolve(source, cache_dir=cache, dtype="bfloat16")
+    assert conversion.calls == [source]
     (source / "pytorch_model.bin").write_text("new weights")
-    third = resolve(source, cache_dir=cache)
-    (source / "speaker_embeddings").mkdir()
-    (source / "speaker_embeddings" / "voice.npy").touch()
-    assert len({first, other, third, resolve(source, cache_dir=cache)}) == len(conversion.calls) == 4
+    assert resolve(source, cache_dir=cache) != first
+    assert len(conversion.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "is_read"),
+    [
+        ("bark.wav", False),
+        ("logs/conversion.log", False),
+        ("text.pt", True),
+        ("pytorch_model-00001-of-00002.bin", True),
+        ("tokenizer.json", True),
+        ("speaker_embeddings_path.json", True),
+        ("speaker_embeddings/v2/en_speaker_6_fine_prompt.npy", True),
+        ("assets/prompts/v2/en_speaker_6.npz", True),
+    ],
+)
+def test_only_what_a_conversion_reads_counts(
+    file: str, is_read: bool, source: Path, tmp_path: Path, conversion: FakeConversion
+) -> None:
+    first = resolve(source, cache_dir=tmp_path / "cache")
+    (source / file).parent.mkdir(parents=True, exist_ok=True)
+    (source / file).touch()
+    assert (resolve(source, cache_dir=tmp_path / "cache") != first) == is_read
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("text_2.pt", True), ("vocab.txt", False)])
+def test_encodec_in_torchs_cache_counts_for_sunos_files(
+    name: str, is_read: bool, source: Path, tmp_path: Path, conversion: FakeConversion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (source / name).touch()
+    first = resolve(source, cache_dir=tmp_path / "cache")
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "torch" / "hub" / "checkpoints" / "encodec_24khz-d7cc33bc.th").touch()
+    assert (resolve(source, cache_dir=tmp_path / "cache") != first) == is_read
+
+
+IN_A_CHECKOUT = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in str(finder)]
+from bark_jax.hub import CheckpointError, converter
+try:
+    print(converter().convert_checkpoint.__module__)
+except CheckpointError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("foreign", "outcome"), [(False, "convert.conversion"), (True, "bark_jax.convert is not there: install")]
+)
+def test_the_converter_in_a_checkout(foreign: bool, outcome: str, tmp_path: Path) -> None:
+    """There `bark_jax` is imported from the working directory, and `convert` is beside it, or a stranger's."""
+    for name in ("bark_jax", "convert"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "other" / "convert").mkdir(parents=True)
+    (tmp_path / "other" / "convert" / "__init__.py").write_text("raise RuntimeError('it was imported')")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CHECKOUT], cwd=tmp_path / "other" if foreign else tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith(outcome)
 
 
 def test_conversions_go_to_the_users_cache(
@@ -89,7 +150,7 @@ def test_conversions_go_to_the_users_cache(
 def test_other_layouts_are_recognised(tmp_path: Path, name: str, conversion: FakeConversion) -> None:
     (tmp_path / name).touch()
     resolve(tmp_path, cache_dir=tmp_path / "cache")
-    assert conversion.calls == [(tmp_path, "float32")]
+    assert conversion.calls == [tmp_path]
 
 
 def test_losing_a_race_is_fine(source: Path, tmp_path: Path, conversion: FakeConversion) -> None:
@@ -103,11 +164,11 @@ def test_a_failed_conversion_is_reported(source: Path, tmp_path: Path, conversio
         resolve(source, cache_dir=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("name", ["nowhere", "text.pt", "no/where/at/all"])
+@pytest.mark.parametrize("name", ["nowhere", "text.pt", "no/where/at/all", "~nobody-of-this-name/bark"])
 def test_no_such_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.pt").touch()
     with pytest.raises(CheckpointError, match=r"neither a folder nor a hub repository .* --model random:small"):
-        resolve(tmp_path / name)
+        resolve(name if name.startswith("~") else tmp_path / name)
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
@@ -212,7 +273,7 @@ from types import SimpleNamespace
 from bark_jax.checkpoint import CheckpointError
 from bark_jax.hub import resolve
 
-def convert_checkpoint(source, out, *, dtype, progress):
+def convert_checkpoint(source, out, *, progress):
     out.mkdir(parents=True)
     files = {p.relative_to(source).as_posix(): p.read_text() for p in source.rglob("*") if p.is_file()}
     (out / "config.json").write_text(json.dumps({"format": "bark_jax", "files": files}))
@@ -241,7 +302,7 @@ def run_client(cache: Path, calls: list[Call], **environment: str) -> list[Any]:
     unset = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING_FACE_"))}
     done = subprocess.run(
         [sys.executable, "-c", CLIENT, str(cache)],
-        input=json.dumps(calls), env=unset | environment, cwd=Path(__file__).resolve().parents[1],
+        input=json.dumps(calls), env=unset | environment, cwd=CHECKOUT,
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return list(json.loads(done.stdout))

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 import soundfile
 
 from bark_jax import Bark, BarkConfig, Settings, Voice
+from bark_jax.audio import AudioError
 from bark_jax.pipeline import EmptyGeneration, TokenError
 from bark_jax.settings import SettingsError
+from bark_jax.stages import coarse
 from bark_jax.text import TextError, TextTruncated
 from bark_jax.voice import VoiceError
 
@@ -95,10 +98,10 @@ def test_watching_changes_nothing(bark: Bark, voice: Voice) -> None:
 
 
 def test_a_second_call_compiles_nothing(bark: Bark, voice: Voice) -> None:
-    bark.generate("Warm up.", voice, seed=0, **SHORT)
-    bark.generate("Warm up.", seed=0, **SHORT)
+    other = bark.generate("Warm up.", seed=0, max_seconds=4, allow_early_stop=False)
     with compilations() as compiled:
         bark.generate("Another, longer text, and other settings", voice, seed=7, semantic_temperature=0.3)
+        bark.generate("Another voice, somebody watches", other, seed=7, progress=lambda *_: None)
         bark.generate("No voice", seed=8, coarse_temperature=0, fine_temperature=0, min_eos_p=0.9, max_seconds=4)
     assert compiled == []
 
@@ -120,6 +123,12 @@ def test_end_of_sequence_first_gives_an_empty_clip_and_a_warning(bark: Bark, tmp
         result.as_voice()
 
 
+@pytest.mark.parametrize("seconds", [1e-9, 1e308])
+def test_any_maximal_duration_is_some_number_of_tokens(bark: Bark, seconds: float) -> None:
+    settings = Settings(max_seconds=seconds, allow_early_stop=False)
+    assert len(bark.text_to_semantic("Hello", settings=settings)) == (1 if seconds < 1 else 768)
+
+
 def test_temperature_zero_ignores_the_seed(bark: Bark) -> None:
     greedy = {"semantic_temperature": 0, "coarse_temperature": 0, "fine_temperature": 0, **SHORT}
     first, second = (bark.generate("Hello", seed=s, **greedy, min_eos_p=None) for s in (1, 2))
@@ -131,6 +140,51 @@ def test_a_voice_changes_the_result_and_may_come_from_a_file(bark: Bark, voice: 
     from_file = bark.generate("Hello", str(tmp_path / "mine.npz"), seed=1, **SHORT)
     np.testing.assert_array_equal(from_file.fine, bark.generate("Hello", voice, seed=1, **SHORT).fine)
     assert not np.array_equal(from_file.semantic, bark.generate("Hello", seed=1, **SHORT).semantic)
+
+
+def test_a_voice_may_be_a_generation_or_a_dict(bark: Bark) -> None:
+    spoken = bark.generate("A voice.", seed=5, max_seconds=3, allow_early_stop=False)
+    arrays = {"semantic_prompt": spoken.semantic, "coarse_prompt": spoken.coarse, "fine_prompt": spoken.fine}
+    first, second = (bark.generate("Hello", source, seed=1, **SHORT) for source in (spoken, arrays))
+    np.testing.assert_array_equal(first.fine, second.fine)
+
+
+def test_extending_the_cache_equals_prefilling_every_window(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    semantic = bark.text_to_semantic("Hello", settings=Settings(max_seconds=9, allow_early_stop=False))
+    extended = bark.semantic_to_coarse(semantic, seed=1)
+    plan = coarse.plan_windows
+
+    def without_reuse(*arguments: Any) -> coarse.Plan:
+        made = plan(*arguments)
+        assert (made.action == coarse.KEEP).sum() == 10  # windows at 60, 120, … 600 tokens
+        return made._replace(action=np.where(made.action == coarse.KEEP, coarse.PREFILL_ALL, made.action))
+
+    monkeypatch.setattr(coarse, "plan_windows", without_reuse)
+    np.testing.assert_array_equal(bark.semantic_to_coarse(semantic, seed=1), extended)
+
+
+def test_sizes_and_windows_come_from_the_config() -> None:
+    """Every length, rate and count that is not a vocabulary differs from the published one."""
+    tiny = BarkConfig.tiny()
+    config = dataclasses.replace(
+        tiny,
+        semantic=dataclasses.replace(tiny.semantic, max_text=100, max_new=300, rate_hz=25.0),
+        coarse=dataclasses.replace(
+            tiny.coarse, codebooks=3, max_semantic=120, max_history=300, window=30, semantic_pad=395, infer=396,
+            gpt=dataclasses.replace(tiny.coarse.gpt, input_vocab=400, output_vocab=400, block_size=450),
+        ),
+        fine=dataclasses.replace(
+            tiny.fine, max_history=100, hop=150, gpt=dataclasses.replace(tiny.fine.gpt, codebooks=5, block_size=300)
+        ),
+        codec=dataclasses.replace(tiny.codec, codebooks=5, sample_rate=16_000, ratios=(5, 4, 4, 2)),
+    )  # fmt: skip
+    other = Bark.from_config(config, jax.random.key(0))
+    first = other.generate("A voice", seed=1, allow_early_stop=False)
+    second = other.generate("Hello", first, seed=2, allow_early_stop=False, max_seconds=9)
+    assert (len(first.semantic), len(second.semantic)) == (300, 225)
+    assert (first.coarse.shape, second.coarse.shape) == ((3, 1200), (3, 900))
+    assert (second.fine.shape, second.waveform.shape) == ((5, 900), (144_000,))
+    assert second.seconds == 9
 
 
 def test_voices_of_a_recording(bark: Bark) -> None:
@@ -161,13 +215,24 @@ def test_a_long_text_loses_its_end_with_a_warning(bark: Bark) -> None:
         (lambda b: b.generate("Hi", semantic_top_p=1.5), SettingsError, "semantic_top_p"),
         (lambda b: b.generate("Hi", min_eos_p=float("nan")), SettingsError, "min_eos_p"),
         (lambda b: b.generate("Hi", max_seconds=0), SettingsError, "max_seconds"),
-        (lambda b: b.generate("Hi", coarse_history=59), SettingsError, "coarse_history"),
+        (lambda b: b.generate("Hi", coarse_history=59), SettingsError, "coarse_history must be an integer in 60 … 630"),
+        (lambda b: b.generate("Hi", coarse_temperature=1e39), SettingsError, "coarse_temperature"),
+        (lambda b: b.generate("Hi", seed=2**32), SettingsError, "seed must be"),
+        (lambda b: b.generate("Hi", seed=1.0), SettingsError, "seed must be"),
+        (lambda b: b.text_to_semantic("Hi", seed=-1), SettingsError, "seed must be"),
+        (lambda b: b.generate("Hi", 7), VoiceError, "not int"),
         (lambda b: b.generate("Hi", temprature=1), SettingsError, "temprature"),
         (lambda b: b.semantic_to_coarse(np.array([[1]])), TokenError, "semantic tokens"),
         (lambda b: b.semantic_to_coarse(np.array([200])), TokenError, "199"),
         (lambda b: b.coarse_to_fine(np.zeros((3, 4), int)), TokenError, "coarse codes"),
         (lambda b: b.coarse_to_fine(np.zeros((2, 4))), TokenError, "float64"),
         (lambda b: b.decode(np.full((8, 4), -1)), TokenError, "-1"),
+        (lambda b: b.decode(np.zeros((9, 4), int)), TokenError, "9"),
+        (lambda b: b.encode(np.zeros((2, 99))), AudioError, "row of float samples"),
+        (lambda b: b.encode(np.zeros(0)), AudioError, "row of float samples"),
+        (lambda b: b.encode(np.zeros(99, np.int16)), AudioError, "int16"),
+        (lambda b: b.encode(np.array([0, np.nan])), AudioError, "finite"),
+        (lambda b: b.from_config(b.config, jax.random.key(0), dtype="int8"), ValueError, "int8"),
     ],
 )
 def test_bad_input_is_named(bark: Bark, call: object, error: type[Exception], message: str) -> None:

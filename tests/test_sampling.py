@@ -114,6 +114,13 @@ def test_zero_temperature_takes_the_first_maximum_of_what_is_left() -> None:
     assert draw_rows(jax.random.split(jax.random.key(0), 1), logits, sampling((0.0, None, 1e-6))).tolist() == [2]
 
 
+def test_extreme_temperatures() -> None:
+    logits = jnp.array([[1.0, 90.0, -90.0, -INF]])
+    cold, hot = (distribution(logits, sampling((temperature, None, None)))[0] for temperature in (1e-40, 1e6))
+    np.testing.assert_array_equal(cold, [0, 1, 0, 0])
+    np.testing.assert_allclose(hot, [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-3)
+
+
 @pytest.mark.parametrize("rule", [(1.0, None, None), (0.7, 5, None), (0.7, None, 0.6), (2.0, 5, 0.9)])
 def test_draws_follow_the_distribution(rule: tuple[float, int | None, float | None]) -> None:
     count = 20_000

@@ -41,8 +41,8 @@ class FineGPT(nnx.Module):
         tables = self.code_embeddings[...]
         embedded = tables[jnp.arange(self.config.codebooks)[:, None], codes]  # [B, K, T, C]
         used = jnp.arange(self.config.codebooks) <= codebook
-        x = jnp.where(used[:, None, None], embedded, 0).astype(self.dtype).sum(axis=1)  # [B, T, C]
-        x = x + self.position_embedding[: x.shape[1]].astype(self.dtype)
+        x = jnp.where(used[:, None, None], embedded, 0).astype(jnp.float32).sum(axis=1)  # [B, T, C]
+        x = x + self.position_embedding[: x.shape[1]].astype(jnp.float32)
         for block in self.blocks:
             x = block.finish(x, attend_window(*block.qkv(x)))
-        return project(self.norm(x), tables[codebook], self.dtype, jnp.float32)
+        return project(self.norm(x), tables[codebook], self.dtype)

@@ -49,8 +49,8 @@ class GPT(nnx.Module):
         self.dtype = dtype
 
     def embed(self, tokens: Array) -> Array:
-        """Token ids [B, T] → embeddings without positions [B, T, C]."""
-        return self.token_embedding[...][tokens].astype(self.dtype)
+        """Token ids [...] → embeddings without positions, float32 [..., C]."""
+        return self.token_embedding[...][tokens].astype(jnp.float32)
 
     def __call__(self, x: Array) -> Array:
         """Embeddings without positions [B, T, C] → float32 logits [B, T, V]."""
@@ -100,7 +100,7 @@ class GPT(nnx.Module):
         rows = self.head.weight[...]
         if count is not None:
             rows = jax.lax.dynamic_slice_in_dim(rows, first, count)
-        return project(hidden, rows, self.dtype, jnp.float32)
+        return project(hidden, rows, self.dtype)
 
     def empty_cache(self, batch: int, length: int) -> KVCache:
         """A cache of zeros for `batch` rows of `length` slots."""
@@ -108,7 +108,7 @@ class GPT(nnx.Module):
         return KVCache(*(tuple(jnp.zeros(shape, self.dtype) for _ in self.blocks) for _ in range(2)))
 
     def _positions(self, positions: Array) -> Array:
-        return self.position_embedding[...][positions].astype(self.dtype)
+        return self.position_embedding[...][positions].astype(jnp.float32)
 
     def _per_head(self, start: Array) -> Array:
         return jnp.repeat(start, self.config.heads)  # [B·H]

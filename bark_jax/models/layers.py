@@ -3,7 +3,8 @@
 Axes: B batch, T query length, S cache length, H heads, D head dim, C width, I/O input/output features.
 
 A module holds parameters in one dtype and computes in another (`dtype`); layer-norm statistics, attention scores and
-softmax are float32 whatever the compute dtype. Modules are pure: nothing is mutated in a forward pass.
+softmax are float32 whatever the compute dtype, and so is the residual stream between the blocks, as under PyTorch's
+autocast. Modules are pure: nothing is mutated in a forward pass.
 """
 
 import jax
@@ -33,16 +34,17 @@ class Linear(nnx.Module):
     def __call__(self, x: Array) -> Array:
         """[…, I] → […, O] in the compute dtype."""
         y = project(x, self.weight[...], self.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(jnp.float32)
+        return y.astype(self.dtype)
 
 
-def project(x: Array, weight: Array, dtype: DTypeLike, out_dtype: DTypeLike | None = None) -> Array:
-    """x [..., I] times weight [O, I], multiplied in `dtype`, accumulated in float32 → [..., O] in `out_dtype`."""
-    y = jnp.einsum(
+def project(x: Array, weight: Array, dtype: DTypeLike) -> Array:
+    """x [..., I] times weight [O, I], multiplied in `dtype`, accumulated in float32 → float32 [..., O]."""
+    return jnp.einsum(
         "...i,oi->...o", x.astype(dtype), weight.astype(dtype),
         precision=precision(dtype), preferred_element_type=jnp.float32,
     )  # fmt: skip
-    return y.astype(out_dtype or dtype)
 
 
 class LayerNorm(nnx.Module):
@@ -91,11 +93,12 @@ class Block(nnx.Module):
         return qkv[0], qkv[1], qkv[2]
 
     def finish(self, x: Array, attended: Array) -> Array:
-        """The block's input [B, T, C] and the attention's output [B·H, T, D] → the block's output [B, T, C]."""
+        """The block's float32 input [B, T, C] and the attention's output [B·H, T, D] → its float32 output [B, T, C]."""
         batch, length, width = x.shape
         attended = attended.reshape(batch, self.heads, length, -1).transpose(0, 2, 1, 3)  # [B, T, H, D]
-        x = x + self.attention_out(attended.reshape(batch, length, width))
-        return x + self.mlp_out(jax.nn.gelu(self.mlp_in(self.mlp_norm(x)), approximate=False))
+        x = x + self.attention_out(attended.reshape(batch, length, width)).astype(x.dtype)
+        hidden = jax.nn.gelu(self.mlp_in(self.mlp_norm(x)), approximate=False)
+        return x + self.mlp_out(hidden).astype(x.dtype)
 
 
 def attend(q: Array, k: Array, v: Array, visible: Array | None = None) -> Array:

@@ -91,14 +91,15 @@ def coarse_history(config: BarkConfig, voice: Voice | None, settings: Settings) 
     nothing = np.zeros(0, np.int32)
     if voice is None:
         return nothing, nothing
-    ratio, codebooks = config.coarse_per_semantic, config.coarse.codebooks
-    offsets = config.semantic.vocab + config.codec.codebook_size * np.arange(codebooks, dtype=np.int32)
-    flat = (voice.coarse + offsets[:, None]).T.reshape(-1)
+    ratio = config.coarse_per_semantic
+    flat = (voice.coarse + _offsets(config)[:, None]).T.reshape(-1)
     longest = math.floor(_max_history(config, settings) / ratio)
     count = min(longest, len(voice.semantic) // 2 * 2, math.floor(len(flat) / ratio))
     if count == 0:
         return nothing, nothing
-    return voice.semantic[-count:], flat[-round(count * ratio) :][:-codebooks]  # Suno drops the last frame
+    return voice.semantic[-count:], flat[-round(count * ratio) :][
+        : -config.coarse.codebooks
+    ]  # Suno drops the last frame
 
 
 def plan_windows(
@@ -129,8 +130,7 @@ def plan_windows(
 
 
 def _max_history(config: BarkConfig, settings: Settings) -> int:
-    most = config.coarse.max_history
-    return most if settings.coarse_history is None else min(most, settings.coarse_history)
+    return settings.coarse_history or config.coarse.max_history
 
 
 def _capacity(config: BarkConfig, semantic_length: int) -> int:
@@ -149,9 +149,12 @@ def _flat_buffer(config: BarkConfig, histories: Sequence[np.ndarray], steps: int
 
 def _unflatten(config: BarkConfig, flat: np.ndarray) -> np.ndarray:
     """Interleaved token ids [2·T] → codes [2, T]."""
-    codebooks = config.coarse.codebooks
-    offsets = config.semantic.vocab + config.codec.codebook_size * np.arange(codebooks, dtype=np.int32)
-    return np.ascontiguousarray((flat.reshape(-1, codebooks) - offsets).T)
+    return np.ascontiguousarray((flat.reshape(-1, config.coarse.codebooks) - _offsets(config)).T)
+
+
+def _offsets(config: BarkConfig) -> np.ndarray:
+    """The token id of each coarse codebook's first code, int32 [2]."""
+    return config.semantic.vocab + config.codec.codebook_size * np.arange(config.coarse.codebooks, dtype=np.int32)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -94,7 +94,9 @@ def _pad_right(rows: Sequence[np.ndarray], length: int, pad: int) -> np.ndarray:
 
 def _stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
     def limit(seconds: float | None) -> int:
-        return rules.max_new if seconds is None else min(rules.max_new, max(1, int(seconds * rules.rate_hz)))
+        if seconds is None or seconds * rules.rate_hz >= rules.max_new:
+            return rules.max_new
+        return max(1, int(seconds * rules.rate_hz))
 
     return StopRule(
         allowed=jnp.asarray([s.allow_early_stop for s in settings]),

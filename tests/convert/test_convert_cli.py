@@ -42,6 +42,25 @@ def test_verify(huggingface: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert main([str(huggingface), str(tmp_path / "out"), "--verify"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("step", "outcome"), [("convert_checkpoint", "was not written"), ("verify", "holds a whole checkpoint")]
+)
+def test_interrupts(
+    step: str,
+    outcome: str,
+    huggingface: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"bark_jax.convert.__main__.{step}", interrupted)
+    assert main([str(huggingface), str(tmp_path / "out"), "--quiet", "--verify"]) == 130
+    assert capsys.readouterr().err == f"bark-jax: interrupted; {tmp_path / 'out'} {outcome}\n"
+
+
 def test_quiet(huggingface: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([str(huggingface), str(tmp_path / "out"), "--quiet"]) == 0
     assert main([str(huggingface), str(tmp_path / "out"), "--quiet", "--overwrite"]) == 0
@@ -53,6 +72,8 @@ def test_quiet(huggingface: Path, tmp_path: Path, capfd: pytest.CaptureFixture[s
     ("arguments", "reason"),
     [
         (["{tmp}/absent", "{tmp}/out"], "neither a folder nor a hub repository"),
+        (["~nobody-of-this-name/bark", "{tmp}/out"], "neither a folder nor a hub repository"),
+        (["{source}", "{tmp}/out", "--tokenizer", "~nobody-of-this-name/x"], "neither a folder nor a hub repository"),
         (["{tmp}/empty", "{tmp}/out"], "no complete checkpoint"),
         (["{source}", "{tmp}/empty/file"], "exists already"),
         (["{source}", "{tmp}/empty/file/out"], "cannot write"),

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,21 @@ def test_verification_notices_a_difference(huggingface: Path, tmp_path: Path, mo
         verify(open_source(huggingface), tmp_path / "out", progress=False)
 
 
+def test_verification_of_what_pytorch_cannot_load(huggingface: Path, suno: Path, tmp_path: Path) -> None:
+    convert_checkpoint(huggingface, tmp_path / "out", progress=False)
+    opened = open_source(huggingface)
+    (huggingface / "pytorch_model.bin").write_bytes(b"not a pickle")
+    with pytest.raises(ConversionError, match=r"PyTorch cannot load .*source"):
+        verify(opened, tmp_path / "out", progress=False)
+    files = open_source(suno).suno_files or {}
+    with pytest.raises(ConversionError, match=r"PyTorch cannot load .*pytorch_model\.bin"):
+        verify(
+            replace(opened, suno_files=files | {"semantic": huggingface / "pytorch_model.bin"}),
+            tmp_path / "out",
+            progress=False,
+        )
+
+
 def test_existing_output(huggingface: Path, tmp_path: Path, reference: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -192,6 +208,37 @@ def test_a_failed_replacement_keeps_the_old_checkpoint(huggingface: Path, tmp_pa
     with pytest.raises(CheckpointError, match="tokenizer"):
         convert_checkpoint(huggingface, tmp_path / "out", overwrite=True, progress=False)
     assert_same_files(tmp_path / "out", reference)
+
+
+@pytest.mark.parametrize("error", [OSError("busy"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_interrupted_replacement_keeps_the_old_checkpoint(
+    error: BaseException, huggingface: Path, tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(reference, tmp_path / "out")
+    (tmp_path / "out" / "tokenizer.json").write_text("old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if ".new-" in self.name:
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((ConversionError, KeyboardInterrupt)):
+        convert_checkpoint(huggingface, tmp_path / "out", overwrite=True, progress=False)
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_into_the_working_directory(
+    huggingface: Path, tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First an empty one, then one with a checkpoint."""
+    (tmp_path / "out").mkdir()
+    for overwrite in (False, True):
+        monkeypatch.chdir(tmp_path / "out")
+        convert_checkpoint(huggingface, Path("."), overwrite=overwrite, progress=False)
+        assert_same_files(tmp_path / "out", reference)
 
 
 @pytest.mark.parametrize("save", [save_bin, save_sharded_bin, save_sharded_safetensors])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bark_jax.config import BarkConfig
-from bark_jax.convert.settings import read_huggingface_config
+from bark_jax.convert.configs import read_huggingface_config
 
 from torch_checkpoints import generation_config, torch_config
 

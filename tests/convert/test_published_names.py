@@ -9,8 +9,8 @@ import pytest
 
 from bark_jax.checkpoint import NETWORKS
 from bark_jax.config import BarkConfig
+from bark_jax.convert.configs import read_huggingface_config
 from bark_jax.convert.plan import Plan, plan
-from bark_jax.convert.settings import read_huggingface_config
 from bark_jax.convert.tensors import LazyTensor, LazyTensors
 
 PREFIXES = {"semantic": "semantic.", "coarse": "coarse_acoustics.", "fine": "fine_acoustics.", "codec": "codec_model."}

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from bark_jax.convert import ConversionError, convert_checkpoint
+from bark_jax.checkpoint import CheckpointError
+from bark_jax.convert import convert_checkpoint
 
 Refusal = Callable[[Path], str]
 
@@ -21,7 +23,7 @@ def refusal(tmp_path: Path) -> Refusal:
 
     def convert(source: Path) -> str:
         before = sorted(tmp_path.iterdir())
-        with pytest.raises(ConversionError) as refused:
+        with pytest.raises(CheckpointError) as refused:
             convert_checkpoint(source, tmp_path / "out", progress=False)
         assert sorted(tmp_path.iterdir()) == before
         return str(refused.value)
@@ -146,13 +148,35 @@ def test_configurations(
         ("fine_acoustics_config", {"n_fine_codebooks": 4}, "n_fine_codebooks is 4, the model needs 8"),
         ("semantic_config", {"temperature": -1.0}, "config.semantic.temperature must be"),
         ("semantic_config", {"text_pad_token": 2000}, "token ids exceed"),
+        ("semantic_config", {"max_new_tokens": 0}, "semantic.max_new"),
+        ("semantic_config", {"min_eos_p": 2.0}, "min_eos_p"),
+        ("coarse_acoustics_config", {"sliding_window_len": 0}, "coarse.window"),
     ],
 )
 def test_generation_settings(
     section: str | None, changes: dict[str, Any], reason: str, huggingface: Path, refusal: Refusal
 ) -> None:
     rewrite(huggingface / "generation_config.json", changes, section)
-    assert reason in refusal(huggingface)
+    message = refusal(huggingface)
+    assert reason in message
+    assert "generation_config.json" in message
+
+
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_compiled_and_plain_names_together(save: Callable[..., None], huggingface: Path, refusal: Refusal) -> None:
+    name = "pytorch_model.bin" if save is torch.save else "model.safetensors"
+    state = torch.load(huggingface / "pytorch_model.bin")
+    head = state["semantic.lm_head.weight"]
+    tensors = {"semantic.lm_head.weight": head, "_orig_mod.semantic.lm_head.weight": head + 1}
+    save(tensors, huggingface / name)
+    assert f"{name} holds tensors twice" in refusal(huggingface)
+    files = {key: f"{i}{Path(name).suffix}" for i, key in enumerate(tensors)}
+    for key, file in files.items():
+        save({key: tensors[key]}, huggingface / file)
+    (huggingface / name).unlink()
+    (huggingface / "pytorch_model.bin").unlink(missing_ok=True)
+    (huggingface / f"{name}.index.json").write_text(json.dumps({"weight_map": files}))
+    assert f"{name}.index.json holds tensors twice" in refusal(huggingface)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": ' * 10**5], ids=["empty", "list", "open", "deep"])

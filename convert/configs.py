@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bark_jax.checkpoint import read_json
 from bark_jax.config import BarkConfig, ConfigError
 
 from .errors import ConversionError, refuse
-from .files import read_json
 
 Values = Mapping[str, Any]
 
@@ -76,7 +76,8 @@ _GENERATION = {
 def read_huggingface_config(folder: Path) -> BarkConfig:
     """From config.json and, if it is there, generation_config.json.
 
-    Raises ConversionError naming every value that is missing, not supported or at odds with another.
+    Raises ConversionError naming every value that is missing, not supported or at odds with another, and
+    CheckpointError for a file that is not JSON.
     """
     path, generation_path = folder / "config.json", folder / "generation_config.json"
     model = read_json(path)
@@ -87,7 +88,8 @@ def read_huggingface_config(folder: Path) -> BarkConfig:
             problems.append(f"{key} is {model[key]!r:.200}, supported is {supported!r}")
     refuse(f"{path} describes a model that cannot be converted", problems)
     generation = read_json(generation_path) if generation_path.is_file() else {}
-    config = _build(path, sections, {stage: _section(generation, _SECTIONS[stage]) for stage in _GENERATION})
+    origin = f"{path} and {generation_path.name}" if generation else str(path)
+    config = _build(origin, sections, {stage: _section(generation, _SECTIONS[stage]) for stage in _GENERATION})
     refuse(f"{generation_path} contradicts {path.name}", list(_contradictions(config, generation)))
     return config
 
@@ -105,7 +107,7 @@ def suno_config(folder: Path, arguments: Mapping[str, Values]) -> BarkConfig:
     sections["fine"] = {"n_codes_total": 8} | dict(sections["fine"])
     problems = [problem for stage in arguments for problem in _unsupported(stage, sections[stage])]
     refuse(f"the model_args in {folder} describe a model that cannot be converted", problems)
-    return _build(folder, sections, {})
+    return _build(f"the model_args in {folder}", sections, {})
 
 
 def _section(values: Values, key: str) -> Values:
@@ -136,8 +138,8 @@ def _plausible(value: Any, largest: int) -> bool:
     return not isinstance(value, int) or isinstance(value, bool) or 0 < value <= largest
 
 
-def _build(path: Path, sections: Mapping[str, Values], generations: Mapping[str, Values]) -> BarkConfig:
-    """`sections` and `generations`: stage → values by Hugging Face's names."""
+def _build(origin: str, sections: Mapping[str, Values], generations: Mapping[str, Values]) -> BarkConfig:
+    """`sections` and `generations`: stage → values by Hugging Face's names. `origin` of them all, for messages."""
     stages: dict[str, dict[str, Any]] = {}
     for stage, names in _GENERATION.items():
         stages[stage] = _renamed(generations.get(stage, {}), names) | {"gpt": _renamed(sections[stage], _SIZES[stage])}
@@ -149,7 +151,7 @@ def _build(path: Path, sections: Mapping[str, Values], generations: Mapping[str,
     try:
         return BarkConfig.from_dict(stages)
     except ConfigError as error:
-        raise ConversionError(f"{path}: {error}") from error
+        raise ConversionError(f"{origin}: {error}") from error
 
 
 def _renamed(values: Values, names: Mapping[str, str]) -> dict[str, Any]:
