@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from numbers import Integral, Real
+from typing import Any, Self
 
 from bark_jax.config import BarkConfig
 
@@ -37,13 +39,14 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
             value = getattr(self, name)
-            _require(_is_number(value) and 0 <= value <= MAX_TEMPERATURE, self, name, f"in 0 … {MAX_TEMPERATURE:.0f}")
+            fits = _is_number(value) and 0 <= value <= MAX_TEMPERATURE
+            _require(fits, self, name, f"a number in 0 … {MAX_TEMPERATURE:.0f}")
         for name in ("semantic_top_k", "coarse_top_k"):
-            _require_optional(self, name, lambda k: type(k) is int and k >= 1, "an integer ≥ 1 or None")
+            _require_optional(self, name, lambda k: _is_integer(k) and k >= 1, "an integer ≥ 1 or None")
         for name in ("semantic_top_p", "coarse_top_p", "min_eos_p"):
             _require_optional(self, name, lambda p: _is_number(p) and 0 < p <= 1, "a number in (0, 1] or None")
         _require_optional(self, "max_seconds", lambda s: _is_number(s) and s > 0, "a number of seconds > 0 or None")
-        _require_optional(self, "coarse_history", lambda n: type(n) is int and n >= 1, "an integer ≥ 1 or None")
+        _require_optional(self, "coarse_history", lambda n: _is_integer(n) and n >= 1, "an integer ≥ 1 or None")
 
     def check(self, config: BarkConfig) -> None:
         """Raise SettingsError for what the model cannot do. (Suno allows a coarse history of 60 … 630.)"""
@@ -71,12 +74,16 @@ class Settings:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _require_optional(settings: Settings, name: str, valid: object, what: str) -> None:
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _require_optional(settings: Settings, name: str, valid: Callable[[Any], bool], what: str) -> None:
     value = getattr(settings, name)
-    _require(value is None or valid(value), settings, name, what)  # type: ignore[operator]
+    _require(value is None or valid(value), settings, name, what)
 
 
 def _require(condition: bool, settings: Settings, name: str, what: str) -> None:
