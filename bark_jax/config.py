@@ -14,7 +14,7 @@ from typing import Any, Self
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be read or contradicts itself."""
+    """A configuration that cannot be read, or cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

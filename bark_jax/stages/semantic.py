@@ -75,7 +75,7 @@ def generate_semantic(
 
 
 def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
-    """Text ids and history [B, 256] share their positions: the sum of both embeddings [B, 256, C]."""
+    """Text ids and history, int32 [B, max_text], share their positions: the sum of both embeddings [B, max_text, C]."""
     return gpt.embed(text) + gpt.embed(history)
 
 
