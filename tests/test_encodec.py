@@ -1,5 +1,7 @@
 """Invariants of the codec that need no reference."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +53,20 @@ def test_what_follows_a_row_changes_no_bit_of_it(codec: Encodec) -> None:
     waveforms, changed = decode(codec, codes, lengths), decode(codec, others, lengths)
     for before, after, length in zip(waveforms, changed, lengths, strict=True):
         np.testing.assert_array_equal(before[: length * HOP], after[: length * HOP])
+
+
+@pytest.mark.parametrize("sizes", [(30, 30), (7, 1, 2, 50)])
+def test_pieces_are_the_whole(codec: Encodec, sizes: Sequence[int]) -> None:
+    """Also where a piece is shorter than what a convolution remembers."""
+    lengths, first = np.array([2, 9, sum(sizes)], np.int32), 0
+    codes = random_codes(len(lengths), sum(sizes))
+    state, waveforms = codec.decoder.start(len(lengths)), []
+    for size in sizes:
+        piece, state = codec.decode_piece(codes[..., first : first + size], lengths - first, state)
+        waveforms.append(piece)
+        first += size
+    for whole, pieced, length in zip(decode(codec, codes, lengths), np.hstack(waveforms), lengths, strict=True):
+        assert_same_signal(pieced[: length * HOP], whole[: length * HOP])
 
 
 def test_the_decoder_is_causal(codec: Encodec) -> None:

@@ -2,10 +2,14 @@
 
 Axes: B batch, T time (samples, frames or anything between), C channels, K codebooks, V codewords, R ratio.
 
-Activations are [B, T, C]. All convolutions are causal, so what is padded on the right of a batch changes nothing to its
-left. Weight norm is folded at conversion, and a transposed convolution of kernel 2R and stride R is stored as the
-sub-pixel convolution it equals: kernel 2 over (x[t−1], x[t]) with R·C outputs (measured: under half the time on CPU).
+Activations are [B, T, C]. All convolutions are causal, so padding on the right of a batch changes nothing to its left,
+and the decoder may be fed a clip in pieces (`DecoderState`). Weight norm is folded at conversion, and a transposed
+convolution of kernel 2R and stride R is stored as the sub-pixel convolution it equals: kernel 2 over (x[t−1], x[t])
+with R·C outputs (measured: under half the time on CPU).
 """
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,16 @@ from bark_jax.models.layers import project
 
 _EXACT = jax.lax.Precision.HIGHEST
 
+LSTMState = tuple[Array, Array]  # hidden and cell, each [B, C]
+
+
+class DecoderState(NamedTuple):
+    """What the decoder remembers of the pieces before."""
+
+    begun: Array  # bool: false before the first piece
+    contexts: tuple[Array, ...]  # [B, k − 1, C]: the last inputs of every convolution wider than 1, in order
+    lstm: tuple[LSTMState, ...]  # one per layer
+
 
 def pad_reflect(x: Array, left: int, right: int = 0) -> Array:
     """Pad [B, T, C] along T by reflection; where T is too short to be reflected, zeros are appended for the purpose."""
@@ -26,18 +40,44 @@ def pad_reflect(x: Array, left: int, right: int = 0) -> Array:
     return x[:, : x.shape[1] - missing]
 
 
+class Pieces:
+    """Puts in front of every convolution's input what it remembers of the piece before; at the beginning, padding."""
+
+    def __init__(self, state: DecoderState) -> None:
+        self.begun = state.begun
+        self.before = iter(state.contexts)
+        self.contexts: list[Array] = []
+
+    def reflect(self, x: Array, left: int, right: int = 0) -> Array:
+        """In place of `pad_reflect`."""
+        if not left:
+            return x
+        return self._after(jnp.where(self.begun, next(self.before), pad_reflect(x, left)[:, :left]), x)
+
+    def zeros(self, x: Array) -> Array:
+        """One zero in front, at the beginning."""
+        return self._after(next(self.before), x)
+
+    def _after(self, before: Array, x: Array) -> Array:
+        x = jnp.concatenate([before, x], axis=1)
+        self.contexts.append(x[:, x.shape[1] - before.shape[1] :])
+        return x
+
+
+Pad = Callable[[Array, int, int], Array]  # of a signal [B, T, C], so many on the left and on the right
+
+
 class Conv(nnx.Module):
-    """Causal convolution, kernel [k, I, O]: padded on the left, and on the right to whole strides, by reflection."""
+    """Causal convolution, kernel [k, I, O]: padded on the left, and on the right to whole strides."""
 
     def __init__(self, inputs: int, outputs: int, width: int, stride: int = 1) -> None:
         self.kernel = nnx.Param(jnp.zeros((width, inputs, outputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
         self.stride = stride
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, pad: Pad = pad_reflect) -> Array:
         """[B, T, I] → [B, ⌈T / stride⌉, O]."""
-        width = self.kernel.shape[0]
-        x = pad_reflect(x, width - self.stride, -x.shape[1] % self.stride)
+        x = pad(x, self.kernel.shape[0] - self.stride, -x.shape[1] % self.stride)
         return convolve(x, self.kernel[...], self.stride) + self.bias[...]
 
 
@@ -56,8 +96,8 @@ class Upsample(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
 
     def __call__(self, x: Array) -> Array:
-        """[B, T, I] → [B, T·R, O]."""
-        y = convolve(jnp.pad(x, ((0, 0), (1, 0), (0, 0))), self.kernel[...])  # [B, T, R·O]
+        """A signal and what comes before it, [B, 1 + T, I] → [B, T·R, O]."""
+        y = convolve(x, self.kernel[...])  # [B, T, R·O]
         return y.reshape(x.shape[0], -1, self.bias.shape[0]) + self.bias[...]
 
 
@@ -70,9 +110,9 @@ class Residual(nnx.Module):
         self.conv_out = Conv(narrow, channels, 1)
         self.shortcut = Conv(channels, channels, 1)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, pad: Pad = pad_reflect) -> Array:
         """[B, T, C] → [B, T, C]."""
-        return self.shortcut(x) + self.conv_out(nnx.elu(self.conv_in(nnx.elu(x))))
+        return self.shortcut(x) + self.conv_out(nnx.elu(self.conv_in(nnx.elu(x), pad)))
 
 
 class LSTMLayer(nnx.Module):
@@ -83,10 +123,10 @@ class LSTMLayer(nnx.Module):
         self.hidden_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(4 * width, jnp.float32))
 
-    def __call__(self, x: Array) -> Array:
-        """[B, T, C] → [B, T, C], from a state of zeros. The inputs are projected all at once, before the scan."""
+    def __call__(self, x: Array, state: LSTMState) -> tuple[Array, LSTMState]:
+        """[B, T, C] and the state before → [B, T, C] and the state after. Inputs are projected before the scan."""
 
-        def step(state: tuple[Array, Array], projected: Array) -> tuple[tuple[Array, Array], Array]:
+        def step(state: LSTMState, projected: Array) -> tuple[LSTMState, Array]:
             hidden, cell = state
             gates = projected + project(hidden, self.hidden_weight[...], jnp.float32)
             i, f, g, o = jnp.split(gates, 4, axis=-1)
@@ -95,9 +135,8 @@ class LSTMLayer(nnx.Module):
             return (hidden, cell), hidden
 
         projected = project(x, self.input_weight[...], jnp.float32) + self.bias[...]
-        zeros = jnp.zeros_like(x[:, 0])
-        _, outputs = jax.lax.scan(step, (zeros, zeros), projected.swapaxes(0, 1))
-        return outputs.swapaxes(0, 1)
+        state, outputs = jax.lax.scan(step, state, projected.swapaxes(0, 1))
+        return outputs.swapaxes(0, 1), state
 
 
 class LSTM(nnx.Module):
@@ -106,12 +145,18 @@ class LSTM(nnx.Module):
     def __init__(self, width: int, layers: int) -> None:
         self.layers = nnx.List(LSTMLayer(width) for _ in range(layers))
 
-    def __call__(self, x: Array) -> Array:
-        """[B, T, C] → [B, T, C]."""
-        y = x
-        for layer in self.layers:
-            y = layer(y)
-        return x + y
+    def __call__(self, x: Array, states: Sequence[LSTMState]) -> tuple[Array, tuple[LSTMState, ...]]:
+        """[B, T, C] and the layers' states before → [B, T, C] and the states after."""
+        y, after = x, []
+        for layer, before in zip(self.layers, states, strict=True):
+            y, state = layer(y, before)
+            after.append(state)
+        return x + y, tuple(after)
+
+    def start(self, batch: int) -> tuple[LSTMState, ...]:
+        """The states at the beginning: zeros."""
+        zeros = jnp.zeros((batch, self.layers[0].hidden_weight.shape[1]), jnp.float32)
+        return tuple((zeros, zeros) for _ in self.layers)
 
 
 class EncoderStage(nnx.Module):
@@ -133,9 +178,9 @@ class DecoderStage(nnx.Module):
         self.upsample = Upsample(channels, channels // 2, ratio)
         self.residual = Residual(channels // 2, config)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, pieces: Pieces) -> Array:
         """[B, T, C] → [B, T·R, C / 2]."""
-        return self.residual(self.upsample(nnx.elu(x)))
+        return self.residual(self.upsample(pieces.zeros(nnx.elu(x))), pieces.reflect)
 
 
 class Encoder(nnx.Module):
@@ -155,7 +200,8 @@ class Encoder(nnx.Module):
         x = self.conv_in(waveform)
         for stage in self.stages:
             x = stage(x)
-        return self.conv_out(nnx.elu(self.lstm(x)))
+        x, _ = self.lstm(x, self.lstm.start(len(x)))
+        return self.conv_out(nnx.elu(x))
 
 
 class Decoder(nnx.Module):
@@ -168,12 +214,21 @@ class Decoder(nnx.Module):
         self.stages = nnx.List(DecoderStage(widest // 2**i, ratio, config) for i, ratio in enumerate(config.ratios))
         self.conv_out = Conv(config.filters, config.audio_channels, config.last_kernel)
 
-    def __call__(self, latents: Array) -> Array:
-        """[B, T, width] → [B, T · hop, audio channels]."""
-        x = self.lstm(self.conv_in(latents))
+    def __call__(self, latents: Array, state: DecoderState) -> tuple[Array, DecoderState]:
+        """A piece [B, T, width] and the state before it → [B, T · hop, audio channels] and the state after."""
+        pieces = Pieces(state)
+        x, lstm = self.lstm(self.conv_in(latents, pieces.reflect), state.lstm)
         for stage in self.stages:
-            x = stage(x)
-        return self.conv_out(nnx.elu(x))
+            x = stage(x, pieces)
+        x = self.conv_out(nnx.elu(x), pieces.reflect)
+        return x, DecoderState(jnp.array(True), tuple(pieces.contexts), lstm)
+
+    def start(self, batch: int) -> DecoderState:
+        """The state before the first piece."""
+        stages = [layer for stage in self.stages for layer in (stage.upsample, stage.residual.conv_in)]
+        shapes = [layer.kernel.shape for layer in (self.conv_in, *stages, self.conv_out)]
+        contexts = tuple(jnp.zeros((batch, width - 1, inputs), jnp.float32) for width, inputs, _ in shapes)
+        return DecoderState(jnp.array(False), contexts, self.lstm.start(batch))
 
 
 class Quantizer(nnx.Module):
@@ -208,6 +263,7 @@ class Encodec(nnx.Module):
         self.encoder = Encoder(config)
         self.quantizer = Quantizer(config)
         self.decoder = Decoder(config)
+        self.hop = config.hop  # samples per frame
 
     def encode(self, waveform: Array) -> Array:
         """Mono waveform [B, samples] float32 → codes [B, K, ⌈samples / hop⌉] int32.
@@ -220,11 +276,19 @@ class Encodec(nnx.Module):
         """Codes [B, K, T] int32 of the first K codebooks → mono waveform [B, T · hop] float32.
 
         lengths [B] int32, default T: frames of each row that count. Row b up to lengths[b] · hop is what it would be
-        alone: the vectors after it are zeroed because the first convolution, on a row shorter than its kernel, reflects
-        zeros. (Later signals are long enough for theirs; BarkConfig sees to it.)
+        alone.
         """
-        latents = self.quantizer.decode(codes)
-        if lengths is not None:
-            present = jnp.arange(codes.shape[2]) < lengths[:, None]
-            latents = jnp.where(present[..., None], latents, 0)
-        return self.decoder(latents).squeeze(-1)
+        lengths = jnp.full(len(codes), codes.shape[2]) if lengths is None else lengths
+        return self.decode_piece(codes, lengths, self.decoder.start(len(codes)))[0]
+
+    def decode_piece(self, codes: Array, lengths: Array, state: DecoderState) -> tuple[Array, DecoderState]:
+        """One piece of longer rows; lengths [B] count from where it begins.
+
+        The first piece, after `decoder.start`, is as long as the first kernel or all there is. The vectors after a
+        row's end are zeroed because the first convolution, on a row shorter than its kernel, reflects zeros. (Later
+        signals are long enough for theirs; BarkConfig sees to it.)
+        """
+        present = jnp.arange(codes.shape[2]) < lengths[:, None]
+        latents = jnp.where(present[..., None], self.quantizer.decode(codes), 0)
+        waveform, state = self.decoder(latents, state)
+        return waveform.squeeze(-1), state
