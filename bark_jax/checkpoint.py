@@ -17,9 +17,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from bark_jax.config import BarkConfig, ConfigError
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
+from bark_jax.sharding import put_parameter
 
 if TYPE_CHECKING:
     from bark_jax.voice import Voice
@@ -47,6 +48,9 @@ _ROOM = 2**26  # bytes for voices, tokenizer and configuration
 _ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
 
 Shape = tuple[int, ...]
+
+Put: TypeAlias = Callable[[str, np.ndarray], ArrayLike]
+"""Called with the dotted path and the value of a parameter; what it returns takes its place in the network."""
 
 
 class CheckpointError(ValueError):
@@ -77,7 +81,7 @@ def parameter_shapes(config: BarkConfig, name: str) -> dict[str, Shape]:
 
 
 def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
-    """An abstract module with the tensors, named by dotted path, as its parameters; they keep their dtypes.
+    """An abstract module with the tensors, named by dotted path, as its parameters: NumPy arrays stay on the host.
 
     Raises CheckpointError with every missing, unknown and misshapen tensor.
     """
@@ -91,43 +95,56 @@ def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
     ]
     if problems:
         raise CheckpointError("the tensors do not fit the network:\n  " + "\n  ".join(sorted(problems)))
-    graph, state = nnx.split(module)
-    filled = ((path, leaf.replace(jnp.asarray(tensors[_dotted(path)]))) for path, leaf in nnx.to_flat_state(state))
-    return nnx.merge(graph, nnx.from_flat_state(filled))
+    return map_parameters(lambda path, _: tensors[path], module)
+
+
+def map_parameters(put: Put, network: nnx.Module) -> nnx.Module:
+    """The network with what `put` returns in place of every parameter."""
+    # Not nnx.split and nnx.merge: a module from the latter is part of a cycle, so its arrays would be freed late.
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: put(_dotted(path), leaf), network)
 
 
 def _parameters(module: nnx.Module) -> dict[str, Any]:
     """Dotted path → array, or its abstract stand-in."""
-    return {_dotted(path): leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(module))}
+    return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(module)}
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
-    return ".".join(map(str, path))
+    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")  # which nnx.Param adds
 
 
 def random_networks(
-    config: BarkConfig, key: Array, *, param_dtype: DTypeLike = jnp.float32, dtype: DTypeLike = jnp.float32
+    config: BarkConfig,
+    key: Array,
+    *,
+    param_dtype: DTypeLike = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
+    put: Put = put_parameter,
 ) -> dict[str, nnx.Module]:
-    """All four networks with random weights from a typed key: the same numbers, rounded, whatever the dtypes."""
+    """All four networks with random weights from a typed key: the same numbers, rounded, whatever the dtypes.
+
+    put: where each parameter goes, by default to the default device.
+    """
     networks = {}
     for index, name in enumerate(NETWORKS):
         # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
         rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, index))))
         abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
-        tensors = {path: _random_tensor(rng, name, path, leaf) for path, leaf in _parameters(abstract).items()}
+        shapes = _parameters(abstract).items()
+        tensors = {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes}
         networks[name] = fill(abstract, tensors)
     return networks
 
 
-def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> Array:
+def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
     """Zero biases, unit scales, GPT-2's deviation of 0.02; a codec whose noise is loud enough and does not clip."""
     kind = path.rpartition(".")[2]
     if kind in ("bias", "scale"):
-        return jnp.full(leaf.shape, kind == "scale", leaf.dtype)
+        return np.full(leaf.shape, kind == "scale", leaf.dtype)
     fan_in = math.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
     values = rng.standard_normal(leaf.shape, np.float32)
     values *= 0.85 * fan_in**-0.5 if network == "codec" else 0.02
-    return jnp.asarray(values, leaf.dtype)
+    return values.astype(leaf.dtype, copy=False)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -169,12 +186,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_network(
-    folder: Path, name: str, config: BarkConfig, *, param_dtype: DTypeLike | None = None, dtype: DTypeLike = jnp.float32
+    folder: Path,
+    name: str,
+    config: BarkConfig,
+    *,
+    param_dtype: DTypeLike | None = None,
+    dtype: DTypeLike = jnp.float32,
+    put: Put = put_parameter,
 ) -> nnx.Module:
-    """The network `name` of a converted checkpoint, on the default device.
+    """The network `name` of a converted checkpoint.
 
-    param_dtype of the parameters, None = as stored; dtype of the computation. The file is memory-mapped and read
-    tensor by tensor. Raises CheckpointError when it is missing, damaged or does not fit the configuration.
+    param_dtype of the parameters, None = as stored; dtype of the computation. put: where each parameter goes, by
+    default to the default device. The file is memory-mapped and read tensor by tensor, so that no two copies of the
+    network exist. Raises CheckpointError when it is missing, damaged or does not fit the configuration.
     """
     path = folder / f"{name}.safetensors"
     abstract = abstract_network(config, name, dtype=dtype)
@@ -182,7 +206,10 @@ def read_network(
         param_dtype = jnp.float32
     try:
         with safe_open(path, framework="np") as file:
-            tensors = {key: jnp.asarray(file.get_tensor(key), param_dtype) for key in file.keys()}  # noqa: SIM118
+            tensors = {
+                path: put(path, np.asarray(file.get_tensor(path), param_dtype))
+                for path in file.keys()  # noqa: SIM118
+            }
         return fill(abstract, tensors)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; convert or download it again") from error

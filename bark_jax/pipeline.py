@@ -3,11 +3,10 @@
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +14,22 @@ import numpy as np
 import numpy.typing as npt
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 
 from bark_jax import checkpoint
-from bark_jax.audio import AudioError, write_audio
+from bark_jax.audio import AudioError
 from bark_jax.config import BarkConfig
+from bark_jax.generation import EmptyGeneration, Generation
 from bark_jax.hub import resolve
+from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
+from bark_jax.sampling import fold_keys
 from bark_jax.settings import Settings, SettingsError
+from bark_jax.sharding import check_mesh, pad_batch, put_parameter
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.codec import decode_codes, encode_waveform
 from bark_jax.stages.fine import generate_fine
@@ -39,48 +43,13 @@ RANDOM = "random:"  # before the name of a preset: random weights instead of a c
 StageProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with (stage, done, in all): tokens of the semantic and coarse stages, windows of the fine stage, frames."""
 
-
-class TokenError(ValueError):
-    """Tokens of the wrong type, shape or range."""
-
-
-class EmptyGeneration(UserWarning):
-    """The model ended the clip before its first token."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """One generated clip with everything it was made from."""
-
-    text: str
-    seed: int
-    sample_rate: int  # Hz
-    waveform: np.ndarray  # [samples] float32, about −1 … 1
-    semantic: np.ndarray  # [N] int32
-    coarse: np.ndarray  # [2, T] int32
-    fine: np.ndarray  # [8, T] int32
-    timings: Mapping[str, float]  # seconds per stage; the first call of a shape includes its compilation
-
-    @property
-    def seconds(self) -> float:
-        """Length of the clip."""
-        return len(self.waveform) / self.sample_rate
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of work per second of audio; infinite for an empty clip."""
-        return sum(self.timings.values()) / self.seconds if self.seconds else float("inf")
-
-    def save(self, path: str | Path) -> None:
-        """Write the waveform to a .wav, .flac or .ogg file. Raises AudioError."""
-        write_audio(path, self.waveform, self.sample_rate)
-
-    def as_voice(self) -> Voice:
-        """This clip as the voice of later ones. Raises VoiceError for an empty clip."""
-        return Voice(semantic=self.semantic, coarse=self.coarse, fine=self.fine)
-
-
 VoiceSource: TypeAlias = Voice | Generation | Mapping[str, npt.ArrayLike] | str | Path | None
+
+_GENERATORS: dict[str, Callable[..., list[np.ndarray]]] = {
+    "semantic": generate_semantic,
+    "coarse": generate_coarse,
+    "fine": generate_fine,
+}
 
 
 class Bark:
@@ -97,7 +66,10 @@ class Bark:
         tokenizer: Tokenizer,
         *,
         voice_folder: Path | None = None,
+        mesh: Mesh | None = None,
+        offload: bool = False,
     ) -> None:
+        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded."""
         self.config = config
         self.semantic = cast(GPT, networks["semantic"])
         self.coarse = cast(GPT, networks["coarse"])
@@ -105,6 +77,8 @@ class Bark:
         self.codec = cast(Encodec, networks["codec"])
         self.tokenizer = tokenizer
         self.voice_folder = voice_folder
+        self.mesh = mesh
+        self.offload = offload
         self.settings = Settings.defaults(config)
 
     @classmethod
@@ -114,6 +88,8 @@ class Bark:
         *,
         dtype: str | None = None,
         param_dtype: str | None = None,
+        mesh: Mesh | None = None,
+        offload: bool = False,
         revision: str | None = None,
         token: str | None = None,
         progress: bool = False,
@@ -123,70 +99,152 @@ class Bark:
         source: a converted checkpoint; a folder with Suno's or Hugging Face's files, or a hub id (`suno/bark-small`),
         which is converted once into the user's cache; or `random:tiny`, `random:small`, `random:large` for random
         weights. dtype: what the transformers compute in, "float32" or "bfloat16" (default: float32 on CPU, bfloat16
-        elsewhere; the codec is always float32); param_dtype: what they are stored in (default: dtype). revision, token:
-        for the hub. Raises CheckpointError, ConfigError for an unknown preset, and ValueError for another dtype.
+        elsewhere; the codec is always float32); param_dtype: what they are stored in (default: dtype). mesh: several
+        devices to share the work, see `bark_jax.sharding`. offload: keep the weights in the host's memory, and on the
+        device only those of the stage at work. revision, token: for the hub. Raises CheckpointError, ConfigError for an
+        unknown preset, and ValueError for another dtype or an unusable mesh.
         """
         if str(source).startswith(RANDOM):
             config = BarkConfig.preset(str(source).removeprefix(RANDOM))
-            return cls.from_config(config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype)
-        dtypes = _dtypes(dtype, param_dtype)
+            return cls.from_config(
+                config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload
+            )
+        dtypes, mesh = _dtypes(dtype, param_dtype), check_mesh(mesh)
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
-        networks = {name: checkpoint.read_network(folder, name, config, **dtypes) for name in checkpoint.NETWORKS}
-        return cls(config, networks, load_tokenizer(folder), voice_folder=folder / "voices")
+        put = _put(mesh, offload)
+        networks = {
+            name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in checkpoint.NETWORKS
+        }
+        voices = folder / "voices"
+        return cls(config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload)
 
     @classmethod
     def from_config(
-        cls, config: BarkConfig, key: Array, *, dtype: str | None = None, param_dtype: str | None = None
+        cls,
+        config: BarkConfig,
+        key: Array,
+        *,
+        dtype: str | None = None,
+        param_dtype: str | None = None,
+        mesh: Mesh | None = None,
+        offload: bool = False,
     ) -> Self:
-        """A model with random weights (noise comes out) and the built-in tokenizer."""
-        networks = checkpoint.random_networks(config, key, **_dtypes(dtype, param_dtype))
-        return cls(config, networks, builtin_tokenizer())
+        """A model with random weights (noise comes out) and the built-in tokenizer; options as in `from_pretrained`."""
+        mesh = check_mesh(mesh)
+        networks = checkpoint.random_networks(config, key, put=_put(mesh, offload), **_dtypes(dtype, param_dtype))
+        return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload)
+
+    @overload
+    def generate(
+        self, text: str, voice: VoiceSource = None, *, seed: int | None = None, settings: Settings | None = None,
+        progress: StageProgress | None = None, **overrides: Any,
+    ) -> Generation: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, text: list[str] | tuple[str, ...], voice: VoiceSource | Sequence[VoiceSource] = None, *,
+        seed: int | Sequence[int | None] | None = None, settings: Settings | Sequence[Settings | None] | None = None,
+        progress: StageProgress | None = None, **overrides: Any,
+    ) -> list[Generation]: ...  # fmt: skip
 
     def generate(
         self,
-        text: str,
-        voice: VoiceSource = None,
+        text: str | list[str] | tuple[str, ...],
+        voice: VoiceSource | Sequence[VoiceSource] = None,
         *,
-        seed: int | None = None,
-        settings: Settings | None = None,
+        seed: int | Sequence[int | None] | None = None,
+        settings: Settings | Sequence[Settings | None] | None = None,
         progress: StageProgress | None = None,
         **overrides: Any,
-    ) -> Generation:
-        """Speak a text of up to about 15 seconds.
+    ) -> Generation | list[Generation]:
+        """Speak a text of up to about 15 seconds, or a batch of them.
 
         voice: a Voice, a Generation, a dict of the three arrays, a file, or the name of one (`v2/en_speaker_6`). seed,
         0 … 2³² − 1: the same one gives the same audio; by default a fresh one, kept in the result. settings: how to
         sample (default: the checkpoint's); overrides: single fields of it, such as `semantic_temperature=0.5`.
-        progress: called as each stage goes on. Raises TextError, VoiceError and SettingsError; warns with TextTruncated
-        and EmptyGeneration.
+        progress: called as each stage goes on.
+
+        A list of texts gives a list of clips, made side by side. Voice, seed and settings are then one for all, or a
+        list or tuple with one for each; overrides are for all. Every clip is, token for token, what it would be alone
+        (in float32 on CPU; elsewhere rounding may depend on the batch). A batch takes as long as its longest clip, and
+        every new batch size compiles its own programs.
+
+        Raises TextError, VoiceError, SettingsError, and ValueError for lists of another length; warns with
+        TextTruncated and EmptyGeneration.
         """
-        seed = secrets.randbits(31) if seed is None else seed
+        texts = [text] if isinstance(text, str) else list(text)
+        given = {"voice": voice, "seed": seed, "settings": settings}
+        choices = zip(*(per_item(name, value, len(texts)) for name, value in given.items()), strict=True)
+        ids, options = [], []
+        for index, (item, choice) in enumerate(zip(texts, choices, strict=True)):
+            with naming_item(index, len(texts)):
+                ids.append(encode_text(self.tokenizer, item, self.config.semantic))
+                options.append(self._options(*choice, **overrides))
+        results = self._generate(texts, ids, options, progress) if texts else []
+        return results[0] if isinstance(text, str) else results
+
+    def _generate(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[np.ndarray],
+        options: Sequence[Options],
+        progress: StageProgress | None,
+    ) -> list[Generation]:
+        timings: dict[str, float] = {}
+
+        def run(stage: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            started = time.perf_counter()
+            outputs = self._run(stage, inputs, options, partial(progress, stage) if progress else None)
+            timings[stage] = time.perf_counter() - started
+            return outputs
+
+        semantic = run("semantic", ids)
+        for tokens, option in zip(semantic, options, strict=True):
+            if not len(tokens):
+                message = f"the model ended the clip before its first token (seed {option.seed}): try another seed"
+                warnings.warn(message, EmptyGeneration, stacklevel=3)
+        coarse = run("coarse", semantic)
+        fine = run("fine", coarse)
+        waveforms = run("codec", fine)
+        return [
+            Generation(
+                text=text, seed=option.seed, sample_rate=self.config.codec.sample_rate, waveform=waveform,
+                semantic=semantic, coarse=coarse, fine=fine, timings=timings,
+            )
+            for text, option, waveform, semantic, coarse, fine in zip(
+                texts, options, waveforms, semantic, coarse, fine, strict=True
+            )
+        ]  # fmt: skip
+
+    def _run(
+        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None
+    ) -> list[np.ndarray]:
+        """One stage over a batch; copies of its first item fill up the mesh, and are dropped from the result."""
+        count = len(inputs)
+        inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
+        network = self._network(stage)
+        if stage == "codec":
+            return decode_codes(cast(Encodec, network), self.config, inputs, progress)[:count]
+        keys = _keys([option.seed for option in options], stage)
+        settings, voices = [option.settings for option in options], [option.voice for option in options]
+        return _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)[:count]
+
+    def _network(self, name: str) -> nnx.Module:
+        """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
+        network = cast(nnx.Module, getattr(self, name))
+        return checkpoint.map_parameters(_put(self.mesh, offload=False), network) if self.offload else network
+
+    def _options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: Any) -> Options:
+        """The choices for one item, checked, with a fresh seed if there is none."""
+        if seed is None:
+            if self.mesh is not None and self.mesh.is_multi_process:
+                raise SettingsError("give a seed: the processes of a mesh must all use the same one")
+            seed = secrets.randbits(31)
         check_seed(seed)
         settings = (settings or self.settings).replace(**overrides)
         settings.check(self.config)
-        voice = self.find_voice(voice)
-        shared: dict[str, Any] = {"voice": voice, "seed": seed, "settings": settings}
-        timings: dict[str, float] = {}
-
-        def run(stage: str, function: Callable[..., np.ndarray], given: Any, **options: Any) -> np.ndarray:
-            watch = partial(progress, stage) if progress else None
-            started = time.perf_counter()
-            output = function(given, progress=watch, **options)
-            timings[stage] = time.perf_counter() - started
-            return output
-
-        semantic = run("semantic", self.text_to_semantic, text, **shared)
-        if not len(semantic):
-            message = f"the model ended the clip before its first token (seed {seed}): try another seed"
-            warnings.warn(message, EmptyGeneration, stacklevel=2)
-        coarse = run("coarse", self.semantic_to_coarse, semantic, **shared)
-        fine = run("fine", self.coarse_to_fine, coarse, **shared)
-        waveform = run("codec", self.decode, fine)
-        return Generation(
-            text=text, seed=seed, sample_rate=self.config.codec.sample_rate, waveform=waveform,
-            semantic=semantic, coarse=coarse, fine=fine, timings=timings,
-        )  # fmt: skip
+        return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
 
     def text_to_semantic(
         self,
@@ -199,10 +257,7 @@ class Bark:
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ 768 at 49.9 Hz. Raises and warns as `generate` does."""
         ids = encode_text(self.tokenizer, text, self.config.semantic)
-        return generate_semantic(
-            self.semantic, self.config, [ids], _keys(seed, "semantic"), [settings or self.settings],
-            [self.find_voice(voice)], progress,
-        )[0]  # fmt: skip
+        return self._run("semantic", [ids], [self._options(voice, seed, settings)], progress)[0]
 
     def semantic_to_coarse(
         self,
@@ -214,13 +269,8 @@ class Bark:
         progress: Progress | None = None,
     ) -> np.ndarray:
         """Semantic tokens, int [N] → the first two codebooks, int32 [2, T] at 75 Hz. Raises TokenError."""
-        settings = settings or self.settings
-        settings.check(self.config)
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
-        return generate_coarse(
-            self.coarse, self.config, [semantic], _keys(seed, "coarse"), [settings],
-            [self.find_voice(voice)], progress,
-        )[0]  # fmt: skip
+        return self._run("coarse", [semantic], [self._options(voice, seed, settings)], progress)[0]
 
     def coarse_to_fine(
         self,
@@ -234,10 +284,7 @@ class Bark:
         """The first two codebooks, int [2, T] → all, int32 [8, T]. Raises TokenError."""
         codec = self.config.codec
         coarse = check_tokens(coarse, "coarse codes", (self.config.coarse.codebooks, None), codec.codebook_size)
-        return generate_fine(
-            self.fine, self.config, [coarse], _keys(seed, "fine"), [settings or self.settings],
-            [self.find_voice(voice)], progress,
-        )[0]  # fmt: skip
+        return self._run("fine", [coarse], [self._options(voice, seed, settings)], progress)[0]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """Codes, int [K ≤ 8, T] → waveform, float32 [T · 320] at 24 kHz. Raises TokenError."""
@@ -245,13 +292,7 @@ class Bark:
         codes = check_tokens(codes, "codes", (None, None), codec.codebook_size)
         if not 1 <= len(codes) <= codec.codebooks:
             raise TokenError(f"codes must have 1 … {codec.codebooks} codebooks, not {len(codes)}")
-        frames = codes.shape[1]
-        if progress:
-            progress(0, frames)
-        waveform = decode_codes(self.codec, self.config, [codes])[0]
-        if progress:
-            progress(frames, frames)
-        return waveform
+        return self._run("codec", [codes], [], progress)[0]
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Mono waveform, float [N] at 24 kHz within −1 … 1 (as from `audio.read_audio`) → codes, int32 [8, ⌈N / 320⌉].
@@ -263,7 +304,7 @@ class Bark:
             raise AudioError(f"a waveform is a row of float samples, not {waveform.dtype} {list(waveform.shape)}")
         if not np.isfinite(waveform).all():
             raise AudioError("the waveform has samples that are not finite numbers")
-        return encode_waveform(self.codec, waveform)
+        return encode_waveform(cast(Encodec, self._network("codec")), waveform)
 
     def find_voice(self, voice: VoiceSource) -> Voice | None:
         """Whatever `generate` takes for a voice, checked against this model. Raises VoiceError."""
@@ -285,24 +326,6 @@ class Bark:
         return list_voices(self.voice_folder) if self.voice_folder else []
 
 
-def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], vocab: int) -> np.ndarray:
-    """The tokens as int32. Raises TokenError unless they are integers of that shape (None: any) in [0, vocab)."""
-    tokens = np.asarray(tokens)
-    fits = tokens.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, tokens.shape, strict=True))
-    if not fits or not np.issubdtype(tokens.dtype, np.integer):
-        expected = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
-        raise TokenError(f"{what} must be integers of shape {expected}, not {tokens.dtype} {list(tokens.shape)}")
-    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocab):
-        raise TokenError(f"{what} must lie in 0 … {vocab - 1}, not {tokens.min()} … {tokens.max()}")
-    return tokens.astype(np.int32)
-
-
-def check_seed(seed: int) -> None:
-    """Raise SettingsError unless the seed is one that makes a key of its own."""
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {seed!r}")
-
-
 def default_dtype() -> str:
     """Float32 on CPU, where bfloat16 products are slow; bfloat16 elsewhere."""
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
@@ -317,7 +340,12 @@ def _dtypes(dtype: str | None, param_dtype: str | None) -> dict[str, DTypeLike]:
     return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
 
 
-def _keys(seed: int, stage: str) -> Array:
-    """One key [1] for a stage of a generation. Raises SettingsError."""
-    check_seed(seed)
-    return jax.random.fold_in(jax.random.key(seed), checkpoint.NETWORKS.index(stage))[None]
+def _put(mesh: Mesh | None, offload: bool) -> checkpoint.Put:
+    """Where parameters go: they stay in NumPy arrays to be offloaded."""
+    return (lambda _, value: value) if offload else partial(put_parameter, mesh=mesh)
+
+
+def _keys(seeds: Sequence[int], stage: str) -> Array:
+    """One key for this stage of each item's generation, [B]."""
+    keys = jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
+    return fold_keys(keys, checkpoint.NETWORKS.index(stage))

@@ -2,8 +2,6 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,9 @@ import soundfile
 
 from bark_jax import Bark, BarkConfig, Settings, Voice
 from bark_jax.audio import AudioError
-from bark_jax.pipeline import EmptyGeneration, TokenError
+from bark_jax.generation import EmptyGeneration
+from bark_jax.inputs import TokenError
+from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
 from bark_jax.stages import coarse
 from bark_jax.text import TextError, TextTruncated
@@ -31,22 +31,6 @@ def bark() -> Bark:
 @pytest.fixture(scope="module")
 def voice(bark: Bark) -> Voice:
     return bark.generate("A voice.", seed=5, max_seconds=3, allow_early_stop=False).as_voice()
-
-
-@contextmanager
-def compilations() -> Iterator[list[str]]:
-    """Collects the name of the event for every program compiled in the block."""
-    events: list[str] = []
-
-    def listen(event: str, duration: float, **_: object) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield events
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def test_generation_is_complete_and_consistent(bark: Bark, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Semantic tokens → the first EnCodec codebooks (Suno's `generate_coarse`).
 
-Axes: B batch, N semantic tokens, T frames, W windows, G flat coarse tokens generated.
+Axes: B batch, N semantic tokens, T frames, W windows, G room for generated flat tokens: whole windows.
 
 Tokens are generated in windows of 60. A window's prompt is [256 semantic tokens, infer, up to 630 flat coarse tokens];
 all of that is arithmetic on lengths, so the host plans every window (`Plan`) and the device follows the plan. A window
@@ -19,12 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding
 
 from bark_jax.config import BarkConfig
 from bark_jax.models.gpt import GPT, KVCache
 from bark_jax.sampling import Sampling, draw, filter_logits, fold_keys
 from bark_jax.settings import Settings
-from bark_jax.stages.progress import PROGRESS_TOKENS, Progress, checkpoints
+from bark_jax.sharding import batch_sharding, fetch, put_batch
+from bark_jax.stages.progress import Progress, checkpoints, fixed_trips
 from bark_jax.voice import Voice
 
 KEEP, PREFILL_SEMANTIC, PREFILL_ALL = 0, 1, 2  # what a window does before its first token
@@ -70,13 +72,17 @@ def generate_coarse(
     capacity = _capacity(config, max(len(tokens) for tokens in semantic))
     plan = plan_windows(config, semantic, histories, settings, capacity)
     sampling = Sampling.of(settings, "coarse")
-    flat = _flat_buffer(config, [coarse for _, coarse in histories], coarse_steps(config, capacity))
-    state = _start(gpt, config, flat)
-    for until in checkpoints(max(steps), PROGRESS_TOKENS, progress):
-        state = _advance(gpt, config, plan, keys, sampling, state, np.int32(until))
+    room = len(plan.action) * config.coarse.window
+    flat = _flat_buffer(config, [coarse for _, coarse in histories], room)
+    sharding = batch_sharding(gpt)
+    keys, sampling, flat = put_batch((keys, sampling, flat), sharding)
+    plan = Plan(plan.action, *put_batch(plan[1:], sharding))
+    state = _start(gpt, config, flat, sharding)
+    for until in checkpoints(max(steps), config.coarse.window, progress):
+        state = _advance(gpt, config, plan, keys, sampling, state, np.int32(until), fixed_trips=fixed_trips())
         if progress:
-            progress(int(state.step), max(steps))
-    generated = np.asarray(state.flat)[:, config.coarse.max_history :]
+            progress(min(int(state.step), max(steps)), max(steps))
+    generated = fetch(state.flat)[:, config.coarse.max_history :]
     return [_unflatten(config, row[:count]) for row, count in zip(generated, steps, strict=True)]
 
 
@@ -157,43 +163,54 @@ def _offsets(config: BarkConfig) -> np.ndarray:
     return config.semantic.vocab + config.codec.codebook_size * np.arange(config.coarse.codebooks, dtype=np.int32)
 
 
-@partial(jax.jit, static_argnums=1)
-def _start(gpt: GPT, config: BarkConfig, flat: Array) -> CoarseState:
+def choose_token(gpt: GPT, config: BarkConfig, hidden: Array, sampling: Sampling, keys: Array, step: Array) -> Array:
+    """Hidden states [B, C] and one key for each → token ids, int32 [B], of the codebook whose turn it is."""
+    size = config.codec.codebook_size
+    first = config.semantic.vocab + size * (step % config.coarse.codebooks)
+    return first + draw(keys, filter_logits(gpt.logits(hidden, first, size), sampling))
+
+
+@partial(jax.jit, static_argnums=(1, 3))
+def _start(gpt: GPT, config: BarkConfig, flat: Array, sharding: NamedSharding | None = None) -> CoarseState:
     rules, batch = config.coarse, flat.shape[0]
     nothing = jnp.zeros(batch, jnp.int32)
-    cache = gpt.empty_cache(batch, _cache_length(config))
-    return CoarseState(cache, nothing, jnp.int32(0), nothing + rules.infer, jnp.int32(0), flat)
+    cache = gpt.empty_cache(batch, cache_length(config))
+    state = CoarseState(cache, nothing, jnp.int32(0), nothing + rules.infer, jnp.int32(0), flat)
+    return put_batch(state, sharding)
 
 
-def _cache_length(config: BarkConfig) -> int:
+def cache_length(config: BarkConfig) -> int:
+    """Slots of the cache: the longest prompt and a window."""
     return config.coarse.max_semantic + config.coarse.max_history + config.coarse.window
 
 
-@partial(jax.jit, static_argnums=1, donate_argnames="state")
+@partial(jax.jit, static_argnums=1, static_argnames="fixed_trips", donate_argnames="state")
 def _advance(
-    gpt: GPT, config: BarkConfig, plan: Plan, keys: Array, sampling: Sampling, state: CoarseState, until: Array
-) -> CoarseState:
+    gpt: GPT, config: BarkConfig, plan: Plan, keys: Array, sampling: Sampling, state: CoarseState, until: Array,
+    *, fixed_trips: bool,
+) -> CoarseState:  # fmt: skip
     """The whole stage in one program: windows and their prompts from the state's step to step `until`."""
-    rules, size = config.coarse, config.codec.codebook_size
+    rules = config.coarse
 
     def begin_window(state: CoarseState) -> CoarseState:
         window = state.step // rules.window
-        action = jnp.where(state.step % rules.window == 0, jnp.asarray(plan.action)[window], KEEP)
+        action = jnp.asarray(plan.action)[window]
         prefill = partial(_prefill, gpt, config, plan, state, window)
         lengths = rules.max_semantic, rules.max_semantic + rules.max_history
         return jax.lax.switch(action, [lambda: state, *(partial(prefill, length) for length in lengths)])
 
     def step(state: CoarseState) -> CoarseState:
         hidden, cache = gpt.step(gpt.embed(state.token), state.cache, state.slot, state.start)
-        first = config.semantic.vocab + size * (state.step % rules.codebooks)
-        filtered = filter_logits(gpt.logits(hidden, first, size), sampling)
-        token = first + draw(fold_keys(keys, state.step), filtered)
+        token = choose_token(gpt, config, hidden, sampling, fold_keys(keys, state.step), state.step)
         flat = jax.lax.dynamic_update_slice_in_dim(state.flat, token[:, None], rules.max_history + state.step, axis=1)
         return CoarseState(cache, state.start, state.slot + 1, token, state.step + 1, flat)
 
     def run_window(state: CoarseState) -> CoarseState:
-        end = jnp.minimum(until, (state.step // rules.window + 1) * rules.window)
-        return jax.lax.while_loop(lambda s: s.step < end, step, begin_window(state))
+        end = jnp.minimum(until, state.step + rules.window)
+        state = begin_window(state)
+        if fixed_trips:
+            return jax.lax.fori_loop(0, rules.window, lambda _, s: step(s), state)
+        return jax.lax.while_loop(lambda s: s.step < end, step, state)
 
     return jax.lax.while_loop(lambda s: s.step < until, run_window, state)
 
@@ -203,7 +220,7 @@ def _prefill(gpt: GPT, config: BarkConfig, plan: Plan, state: CoarseState, windo
     count = jnp.asarray(plan.coarse_count)[:, window]  # [B]
     start = count.max() - count
     prompt = _prompt(config, plan, state, window, start, length + 1)
-    cache = gpt.prefill(gpt.embed(prompt[:, :length]), start, _cache_length(config))
+    cache = gpt.prefill(gpt.embed(prompt[:, :length]), start, cache_length(config))
     last = config.coarse.max_semantic + count.max()
     token = jax.lax.dynamic_index_in_dim(prompt, last, axis=1, keepdims=False)
     return state._replace(cache=cache, start=start, slot=last, token=token)

@@ -12,7 +12,11 @@ import numpy as np
 from jax import Array
 
 from bark_jax.config import BarkConfig
-from bark_jax.models.encodec import Encodec
+from bark_jax.models.encodec import DecoderState, Encodec
+from bark_jax.sharding import batch_sharding, fetch, put_batch
+from bark_jax.stages.progress import Progress
+
+PIECE = 150  # frames decoded at once, 2 s: a clip costs what its length costs, and no length compiles anew
 
 
 def frame_capacity(config: BarkConfig, frames: int) -> int:
@@ -21,29 +25,51 @@ def frame_capacity(config: BarkConfig, frames: int) -> int:
     return longest * max(1, math.ceil(frames / longest))
 
 
-def decode_codes(codec: Encodec, config: BarkConfig, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+def decode_codes(
+    codec: Encodec, config: BarkConfig, codes: Sequence[np.ndarray], progress: Progress | None = None
+) -> list[np.ndarray]:
     """Codes, one int array [K, T] per item → waveforms, one float32 array [T · hop] per item.
 
-    Items are padded on the right to one length; the decoder is causal, so that changes nothing.
+    Items are padded on the right to one length; the decoder is causal, so that changes nothing. `progress` is called
+    before and after, with (frames done, all frames) of the longest item.
     """
     lengths = np.array([c.shape[1] for c in codes], np.int32)
-    padded = np.zeros((len(codes), codes[0].shape[0], frame_capacity(config, lengths.max())), np.int32)
+    padded = np.zeros((len(codes), codes[0].shape[0], frame_capacity(config, int(lengths.max()))), np.int32)
     for row, item in zip(padded, codes, strict=True):
         row[:, : item.shape[1]] = item
-    if not lengths.any():
+    total = int(lengths.max())
+    if progress:
+        progress(0, total)
+    if not total:
         return [np.zeros(0, np.float32) for _ in codes]
-    waveforms = np.asarray(_decode(codec, padded, lengths))
+    waveforms = fetch(_decode(codec, *put_batch((padded, lengths), batch_sharding(codec))))
+    if progress:
+        progress(total, total)
     return [w[: length * config.codec.hop] for w, length in zip(waveforms, lengths, strict=True)]
 
 
 def encode_waveform(codec: Encodec, waveform: np.ndarray) -> np.ndarray:
     """Mono float32 samples [N] at the codec's sample rate → codes, int32 [K, ⌈N / hop⌉]."""
-    return np.asarray(_encode(codec, jnp.asarray(waveform, jnp.float32)[None]))[0]
+    return fetch(_encode(codec, jnp.asarray(waveform, jnp.float32)[None]))[0]
 
 
 @jax.jit
 def _decode(codec: Encodec, codes: Array, lengths: Array) -> Array:
-    return codec.decode(codes, lengths)
+    """Codes [B, K, T] → waveforms [B, T · hop or more], decoded up to the longest row and zero after it."""
+    (batch, _, frames), hop = codes.shape, codec.hop
+    pieces = math.ceil(frames / PIECE)
+    codes = jnp.pad(codes, ((0, 0), (0, 0), (0, pieces * PIECE - frames)))
+
+    def decode_piece(index: Array, carry: tuple[Array, DecoderState]) -> tuple[Array, DecoderState]:
+        waveform, state = carry
+        first = index * PIECE
+        piece = jax.lax.dynamic_slice_in_dim(codes, first, PIECE, axis=2)
+        samples, state = codec.decode_piece(piece, lengths - first, state)
+        return jax.lax.dynamic_update_slice_in_dim(waveform, samples, first * hop, axis=1), state
+
+    silence = jnp.zeros((batch, pieces * PIECE * hop), jnp.float32)
+    used = -(-lengths.max() // PIECE)
+    return jax.lax.fori_loop(0, used, decode_piece, (silence, codec.decoder.start(batch)))[0]
 
 
 @jax.jit

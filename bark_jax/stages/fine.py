@@ -17,6 +17,7 @@ from bark_jax.config import BarkConfig
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.sampling import Sampling, fold_keys, sample
 from bark_jax.settings import Settings
+from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.codec import frame_capacity
 from bark_jax.stages.progress import Progress, checkpoints
 from bark_jax.voice import Voice
@@ -49,13 +50,14 @@ def generate_fine(
     codes = jnp.asarray(_buffer(config, coarse, histories))
     sampling = Sampling.of(settings, "fine")
     total, done = int(rows.windows.max()), 0
+    codes, rows, keys, sampling = put_batch((codes, rows, keys, sampling), batch_sharding(model))
     for until in checkpoints(total, 1, progress):
         codes = _advance(model, config, rows, keys, sampling, codes, np.int32(done), np.int32(until))
         done = until
         if progress:
             codes.block_until_ready()
             progress(done, total)
-    result = np.asarray(codes)
+    result = fetch(codes)
     return [
         result[i, :, h.shape[1] : h.shape[1] + c.shape[1]].copy()
         for i, (c, h) in enumerate(zip(coarse, histories, strict=True))

@@ -1,11 +1,11 @@
-"""Progress of a stage: the device works in chunks while somebody watches, in one piece while nobody does."""
+"""How the host and the device take turns: in chunks while somebody watches, once per stage while nobody does."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-Progress: TypeAlias = Callable[[int, int], None]  # (done, in all), beginning with 0 done
+import jax
 
-PROGRESS_TOKENS = 60  # decoding steps between two reports
+Progress: TypeAlias = Callable[[int, int], None]  # (done, in all), beginning with 0 done
 
 
 def checkpoints(total: int, every: int, progress: Progress | None) -> Iterator[int]:
@@ -15,3 +15,11 @@ def checkpoints(total: int, every: int, progress: Progress | None) -> Iterator[i
         yield from range(every, total, every)
     if total:
         yield total
+
+
+def fixed_trips() -> bool:
+    """Whether loops should take a fixed number of steps, and waste those past the end: everywhere but on CPU.
+
+    A GPU copies the condition of any other loop to the host, and waits for it, in every step.
+    """
+    return jax.default_backend() != "cpu"

@@ -3,6 +3,7 @@
 Axes: B batch, N generated tokens, H heads, S cache length, D head dim.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -11,13 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding
 
 from bark_jax.config import BarkConfig, SemanticConfig
 from bark_jax.models.gpt import GPT, KVCache
 from bark_jax.sampling import Sampling, draw, filter_logits, fold_keys
 from bark_jax.settings import Settings
-from bark_jax.stages.progress import PROGRESS_TOKENS, Progress, checkpoints
+from bark_jax.sharding import batch_sharding, fetch, put_batch
+from bark_jax.stages.progress import Progress, checkpoints, fixed_trips
 from bark_jax.voice import Voice
+
+SEGMENT = 32  # steps between two looks at whether all rows have ended, where looking is dear
 
 
 class StopRule(NamedTuple):
@@ -31,10 +36,10 @@ class StopRule(NamedTuple):
 class SemanticState(NamedTuple):
     """A batch in the middle of its decoding."""
 
-    cache: KVCache  # S = max_text + max_new
+    cache: KVCache  # S = max_text + max_new or more
     token: Array  # [B] int32: fed next
     step: Array  # int32: steps taken
-    tokens: Array  # [B, max_new] int32: generated so far, then pads
+    tokens: Array  # [B, max_new or more] int32: generated so far, then pads
     lengths: Array  # [B] int32: tokens of each row
     done: Array  # [B] bool
 
@@ -60,23 +65,37 @@ def generate_semantic(
         [v.semantic[-rules.max_text :] if v else np.zeros(0, np.int32) for v in voices or [None] * len(texts)],
         rules.max_text, rules.pad,
     )  # fmt: skip
-    stop = _stop_rule(rules, settings)
+    stop = stop_rule(rules, settings)
     sampling = Sampling.of(settings, "semantic")
-    state = _start(gpt, rules, len(texts))
+    sharding = batch_sharding(gpt)
+    text, history, keys, sampling, stop = put_batch((text, history, keys, sampling, stop), sharding)
+    state = _start(gpt, rules, len(texts), sharding)
     most = int(stop.limit.max())
-    for until in checkpoints(most, PROGRESS_TOKENS, progress):
-        state = _advance(gpt, rules, text, history, keys, sampling, stop, state, np.int32(until))
+    for until in checkpoints(most, 2 * SEGMENT, progress):
+        state = _advance(
+            gpt, rules, text, history, keys, sampling, stop, state, np.int32(until), fixed_trips=fixed_trips()
+        )
         if progress:
-            progress(int(state.step), most)
+            progress(int(state.lengths.max()), most)
             if state.done.all():
                 break
-    tokens, lengths = jax.device_get((state.tokens, state.lengths))
-    return [row[:length] for row, length in zip(tokens, lengths, strict=True)]
+    return [row[:length] for row, length in zip(fetch(state.tokens), fetch(state.lengths), strict=True)]
 
 
 def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
     """Text ids and history, int32 [B, max_text], share their positions: the sum of both embeddings [B, max_text, C]."""
     return gpt.embed(text) + gpt.embed(history)
+
+
+def choose_token(
+    gpt: GPT, rules: SemanticConfig, hidden: Array, sampling: Sampling, stop: StopRule, keys: Array
+) -> tuple[Array, Array]:
+    """Hidden states [B, C] and one key for each → tokens, int32 [B], and which rows end with them, bool [B]."""
+    logits = gpt.logits(hidden)
+    eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
+    filtered = filter_logits(jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1), sampling)
+    token = draw(keys, filtered)
+    return token, apply_stop_rule(filtered, token, stop.min_eos_p)
 
 
 def apply_stop_rule(filtered: Array, token: Array, min_eos_p: Array) -> Array:
@@ -92,7 +111,9 @@ def _pad_right(rows: Sequence[np.ndarray], length: int, pad: int) -> np.ndarray:
     return padded
 
 
-def _stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
+def stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
+    """When the items with these settings end."""
+
     def limit(seconds: float | None) -> int:
         if seconds is None or seconds * rules.rate_hz >= rules.max_new:
             return rules.max_new
@@ -105,41 +126,55 @@ def _stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
     )
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _start(gpt: GPT, rules: SemanticConfig, batch: int) -> SemanticState:
-    return SemanticState(
-        cache=gpt.empty_cache(batch, rules.max_text + rules.max_new),
+def cache_length(rules: SemanticConfig) -> int:
+    """Slots of the cache: the prompt, and all steps."""
+    return rules.max_text + _capacity(rules)
+
+
+def _capacity(rules: SemanticConfig) -> int:
+    """Steps there is room for: whole segments."""
+    return math.ceil(rules.max_new / SEGMENT) * SEGMENT
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _start(gpt: GPT, rules: SemanticConfig, batch: int, sharding: NamedSharding | None = None) -> SemanticState:
+    state = SemanticState(
+        cache=gpt.empty_cache(batch, cache_length(rules)),
         token=jnp.full(batch, rules.infer, jnp.int32),
         step=jnp.int32(0),
-        tokens=jnp.full((batch, rules.max_new), rules.pad, jnp.int32),
+        tokens=jnp.full((batch, _capacity(rules)), rules.pad, jnp.int32),
         lengths=jnp.zeros(batch, jnp.int32),
         done=jnp.zeros(batch, bool),
     )
+    return put_batch(state, sharding)
 
 
-@partial(jax.jit, static_argnums=1, donate_argnames="state")
+@partial(jax.jit, static_argnums=1, static_argnames="fixed_trips", donate_argnames="state")
 def _advance(
     gpt: GPT, rules: SemanticConfig, text: Array, history: Array, keys: Array, sampling: Sampling, stop: StopRule,
-    state: SemanticState, until: Array,
+    state: SemanticState, until: Array, *, fixed_trips: bool,
 ) -> SemanticState:  # fmt: skip
     """The whole stage in one program: the prompt at step 0, then tokens up to step `until` or the end of all rows."""
     no_padding = jnp.zeros(text.shape[0], jnp.int32)
 
     def prefill() -> KVCache:
-        return gpt.prefill(merge_prompt(gpt, text, history), no_padding, rules.max_text + rules.max_new)
+        return gpt.prefill(merge_prompt(gpt, text, history), no_padding, cache_length(rules))
 
     def step(state: SemanticState) -> SemanticState:
         x = gpt.embed(state.token)
         hidden, cache = gpt.step(x, state.cache, rules.max_text + state.step, no_padding)
-        logits = gpt.logits(hidden)
-        eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
-        filtered = filter_logits(jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1), sampling)
-        token = draw(fold_keys(keys, state.step), filtered)
-        done = state.done | apply_stop_rule(filtered, token, stop.min_eos_p)
+        token, ended = choose_token(gpt, rules, hidden, sampling, stop, fold_keys(keys, state.step))
+        done = state.done | ended
         token = jnp.where(done, rules.pad, token)
         lengths = state.lengths + jnp.where(done, 0, 1)
         tokens = jax.lax.dynamic_update_slice_in_dim(state.tokens, token[:, None], state.step, axis=1)
         return SemanticState(cache, token, state.step + 1, tokens, lengths, done | (lengths >= stop.limit))
 
+    def unfinished(state: SemanticState) -> Array:
+        return (state.step < until) & ~state.done.all()
+
+    def segment(state: SemanticState) -> SemanticState:
+        return jax.lax.fori_loop(0, SEGMENT, lambda _, s: step(s), state)
+
     state = state._replace(cache=jax.lax.cond(state.step == 0, prefill, lambda: state.cache))
-    return jax.lax.while_loop(lambda s: (s.step < until) & ~s.done.all(), step, state)
+    return jax.lax.while_loop(unfinished, segment if fixed_trips else step, state)

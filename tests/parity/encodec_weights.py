@@ -6,6 +6,7 @@ Effective weights are read from transformers' modules, which fold their weight n
 from collections.abc import Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import torch
 from flax import nnx
 from torch.nn import ELU, LSTM, Conv1d, ConvTranspose1d
@@ -48,7 +49,7 @@ def jax_encodec(model: EncodecModel, config: EncodecConfig) -> Encodec:
         **dict(_side_weights("encoder", model.encoder.layers)),
         **dict(_side_weights("decoder", model.decoder.layers)),
     }
-    arrays = {name: weight.detach().numpy() for name, weight in weights.items()}
+    arrays = {name: jnp.asarray(weight.detach().numpy()) for name, weight in weights.items()}
     return fill(nnx.eval_shape(lambda: Encodec(config)), arrays)
 
 

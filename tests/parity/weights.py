@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx
@@ -99,8 +101,8 @@ def _linear_weights(path: str, linear: torch.nn.Linear) -> Iterator[tuple[str, t
         yield f"{path}.bias", linear.bias
 
 
-def _arrays(weights: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    return {path: weight.detach().numpy() for path, weight in weights.items()}
+def _arrays(weights: dict[str, torch.Tensor]) -> dict[str, jax.Array]:
+    return {path: jnp.asarray(weight.detach().numpy()) for path, weight in weights.items()}
 
 
 def relative_error(ours: Any, theirs: Any) -> float:

@@ -1,0 +1,65 @@
+"""What a caller hands to the pipeline, checked: tokens, seeds, and values for every item of a batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bark_jax.settings import Settings, SettingsError
+from bark_jax.voice import Voice
+
+
+class TokenError(ValueError):
+    """Tokens of the wrong type, shape or range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How one item of a batch is spoken."""
+
+    voice: Voice | None
+    seed: int
+    settings: Settings
+
+
+def per_item(name: str, value: Any, count: int) -> list[Any]:
+    """One value for each of `count` items: a list or tuple has them, anything else stands for all.
+
+    Raises ValueError when a list or tuple has another length.
+    """
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{name} has {len(value)} values for {count} texts: give one for all, or one for each")
+    return list(value)
+
+
+@contextmanager
+def naming_item(index: int, count: int) -> Iterator[None]:
+    """Note on errors which item of a batch is to blame."""
+    try:
+        yield
+    except ValueError as error:
+        if count > 1:
+            error.add_note(f"This is about item {index} (counted from 0) of {count}.")
+        raise
+
+
+def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], vocab: int) -> np.ndarray:
+    """The tokens as int32. Raises TokenError unless they are integers of that shape (None: any) in [0, vocab)."""
+    tokens = np.asarray(tokens)
+    fits = tokens.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, tokens.shape, strict=True))
+    if not fits or not np.issubdtype(tokens.dtype, np.integer):
+        expected = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
+        raise TokenError(f"{what} must be integers of shape {expected}, not {tokens.dtype} {list(tokens.shape)}")
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocab):
+        raise TokenError(f"{what} must lie in 0 … {vocab - 1}, not {tokens.min()} … {tokens.max()}")
+    return tokens.astype(np.int32)
+
+
+def check_seed(seed: int) -> None:
+    """Raise SettingsError unless the seed is one that makes a key of its own."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {seed!r}")

@@ -1,0 +1,105 @@
+"""A mesh of eight devices and parts of it: not collected by itself, see `test_sharding.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from bark_jax import Bark, BarkConfig, Generation, Settings
+from bark_jax.measuring import compilations
+from bark_jax.stages import coarse, semantic
+
+pytestmark = pytest.mark.filterwarnings("ignore::bark_jax.generation.EmptyGeneration")
+
+CONFIG = BarkConfig.tiny(bias=True)
+
+
+@pytest.fixture(scope="module")
+def batch() -> Mapping[str, Any]:
+    """Seven different items, the first one empty: one more is needed to fill eight devices."""
+    bark = Bark.from_config(CONFIG, jax.random.key(0))
+    voice = bark.generate("A voice.", seed=5, max_seconds=2, allow_early_stop=False).as_voice()
+    return {
+        "text": [f"Item {i}" for i in range(7)],
+        "voice": [voice, None] * 3 + [None],
+        "seed": list(range(7)),
+        "settings": [Settings(max_seconds=0.5 + i, min_eos_p=0.008 if i else 1e-9) for i in range(7)],
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(batch: Mapping[str, Any]) -> list[Generation]:
+    return Bark.from_config(CONFIG, jax.random.key(0)).generate(**batch)
+
+
+@pytest.fixture(scope="module", params=[(8, 1), (4, 2), (1, 2)], ids=lambda shape: f"data {shape[0]}, model {shape[1]}")
+def bark(request: pytest.FixtureRequest) -> Bark:
+    data, model = request.param
+    devices = jax.devices()[: data * model]
+    return Bark.from_config(
+        CONFIG, jax.random.key(0), mesh=jax.make_mesh((data, model), ("data", "model"), devices=devices)
+    )
+
+
+def test_a_mesh_changes_no_token(bark: Bark, batch: Mapping[str, Any], expected: list[Generation]) -> None:
+    results = bark.generate(**batch)
+    assert len(results) == len(expected)
+    for ours, single in zip(results, expected, strict=True):
+        for name in ("semantic", "coarse", "fine"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(single, name), err_msg=name)
+        np.testing.assert_allclose(ours.waveform, single.waveform, atol=1e-5)
+    with compilations() as compiled:
+        bark.generate(**batch)
+    assert compiled == []
+
+
+def test_weights_are_where_the_rules_say(bark: Bark) -> None:
+    parts, gpt = bark.mesh.shape["model"], CONFIG.semantic.gpt
+
+    def shard(parameter: Any) -> tuple[int, ...]:
+        return parameter[...].addressable_shards[0].data.shape
+
+    for network in (bark.semantic, bark.coarse, bark.fine):
+        block = network.blocks[0]
+        assert shard(block.qkv_projection.weight) == (3 * gpt.width // parts, gpt.width)
+        assert shard(block.mlp_in.bias) == (4 * gpt.width // parts,)
+        assert shard(block.mlp_out.weight) == (gpt.width, 4 * gpt.width // parts)
+        assert shard(block.mlp_out.bias) == (gpt.width,)
+    assert shard(bark.semantic.token_embedding) == (gpt.input_vocab // parts, gpt.width)
+    assert bark.codec.quantizer.codebooks[...].is_fully_replicated
+
+
+@pytest.mark.parametrize("stage", [semantic, coarse])
+def test_each_device_caches_its_own_rows(
+    bark: Bark, batch: Mapping[str, Any], stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance, shares = stage._advance, []
+
+    def watch(*arguments: Any, **options: Any) -> Any:
+        state = advance(*arguments, **options)
+        shares.extend(
+            buffer.addressable_shards[0].data.shape[0] / buffer.shape[0] for buffer in jax.tree.leaves(state.cache)
+        )
+        return state
+
+    monkeypatch.setattr(stage, "_advance", watch)
+    bark.generate(**batch)
+    assert set(shares) == {1 / bark.mesh.shape["data"]}
+
+
+def test_a_mesh_that_does_not_divide_the_weights_is_refused() -> None:
+    mesh = jax.make_mesh((1, 3), ("data", "model"), devices=jax.devices()[:3])
+    with pytest.raises(ValueError, match='cannot be split over the 3 devices of "model"'):
+        Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh)
+
+
+def test_one_clip_may_use_a_mesh(batch: Mapping[str, Any], expected: list[Generation]) -> None:
+    """And its weights return to the mesh after they were offloaded."""
+    mesh = jax.make_mesh((8, 1), ("data", "model"))
+    bark = Bark.from_config(CONFIG, jax.random.key(0), mesh=mesh, offload=True)
+    assert isinstance(bark.coarse.head.weight[...], np.ndarray)
+    item = {name: values[2] for name, values in batch.items()}
+    np.testing.assert_array_equal(bark.generate(**item).fine, expected[2].fine)
+    assert bark.encode(np.zeros(640, np.float32)).shape == (8, 2)
