@@ -1,10 +1,11 @@
-"""The command line: `bark-jax say | convert | voices`.
+"""The command line: `bark-jax say | convert | voices | bench`.
 
 Results go to files and standard output, everything else to standard error.
 """
 
 import argparse
 import importlib
+import json
 import os
 import sys
 import time
@@ -16,11 +17,14 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from bark_jax import bench, compile_cache
 from bark_jax.audio import AudioError, check_output
 from bark_jax.checkpoint import CheckpointError
 from bark_jax.config import ConfigError
+from bark_jax.generation import Generation
 from bark_jax.hub import converter, resolve
-from bark_jax.pipeline import RANDOM, Bark, Generation, check_seed
+from bark_jax.inputs import check_seed
+from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.text import TextError, normalize
 from bark_jax.voice import VOICE_NAMES, VoiceError, list_voices
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     voices = commands.add_parser("voices", help="list the names of voices")
     voices.add_argument("--model", help="only the voices that came with this model")
     voices.set_defaults(run=_voices)
+    _add_bench(commands.add_parser("bench", help="measure how fast Bark is on this machine, in under two minutes"))
     return parser
 
 
@@ -97,6 +102,15 @@ def _add_say(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-seconds", type=float, help="stop after so many seconds of audio")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="what the transformers compute in")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
+    _add_compile_cache(parser)
+
+
+def _add_compile_cache(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--compile-cache", type=Path, default=compile_cache.default_folder(), metavar="DIR",
+                        help="keep compiled programs in this folder (default: %(default)s)")  # fmt: skip
+    choice.add_argument("--no-compile-cache", dest="compile_cache", action="store_const", const=None,
+                        help="compile everything anew, and keep nothing")  # fmt: skip
 
 
 def _say(options: argparse.Namespace) -> None:
@@ -106,6 +120,7 @@ def _say(options: argparse.Namespace) -> None:
     Settings().replace(**settings)  # complain before the model is loaded
     if options.seed is not None:
         check_seed(options.seed)
+    _use_compile_cache(options.compile_cache, quiet=options.quiet)
     started = time.perf_counter()
     bark = Bark.from_pretrained(options.model, dtype=options.dtype, progress=not options.quiet)
     loaded = time.perf_counter() - started
@@ -116,6 +131,14 @@ def _say(options: argparse.Namespace) -> None:
     result.save(options.output)
     if not options.quiet:
         _note(_summary(result, options.output, loaded))
+
+
+def _use_compile_cache(folder: Path | None, *, quiet: bool = False) -> None:
+    if folder is None:
+        return
+    fresh = not folder.exists()
+    if compile_cache.enable(folder) and fresh and not quiet:
+        _note(f"compiled programs are kept in {folder}, for a faster start next time")
 
 
 def _read_text(options: argparse.Namespace) -> str:
@@ -194,6 +217,24 @@ def _voices(options: argparse.Namespace) -> None:
         if not names:
             _note(f"no voices came with {options.model}")
     print(*names, sep="\n", end="\n" if names else "", flush=True)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_bench)
+    parser.add_argument("--model", default=RANDOM + "small", help="what to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the clip (default: %(default)s)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="what the transformers compute in")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_compile_cache(parser)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    Settings(max_seconds=options.seconds)  # complain before the model is loaded
+    _use_compile_cache(options.compile_cache)
+    _note(f"loading {options.model} …")
+    bark = Bark.from_pretrained(options.model, dtype=options.dtype)
+    report = bench.measure(bark, options.seconds, lambda what: _note(f"{what} …"))
+    print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else bench.describe(report))
 
 
 def _note(message: str) -> None:

@@ -8,6 +8,12 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(autouse=True)
+def no_compile_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in the tests' own process leave the user's cache and JAX's global settings alone."""
+    monkeypatch.setattr("bark_jax.compile_cache.enable", lambda folder: False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real configs, tokenizer, voices and speech; a clone without it skips the tests that need it."""

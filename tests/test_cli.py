@@ -105,6 +105,7 @@ def test_no_network(tmp_path: Path) -> None:
     """The hub is told to be offline, in a process of its own as its settings are read on import."""
     command = [sys.executable, "-m", "bark_jax", "say", "Hi", "-o", str(tmp_path / "a.wav")]
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "PATH": "", "JAX_PLATFORMS": "cpu"}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 4
     assert "random:small" in result.stderr
