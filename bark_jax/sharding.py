@@ -26,7 +26,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def check_mesh(mesh: Mesh | None) -> Mesh | None:
         return None
     if DATA not in mesh.axis_names or not set(mesh.axis_names) <= {DATA, MODEL}:
         raise ValueError(f'a mesh has the axes "data" and, if at all, "model", not {mesh.axis_names}')
-    return Mesh(mesh.devices, mesh.axis_names)
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
 
 
 def parameter_sharding(path: str, mesh: Mesh) -> NamedSharding:

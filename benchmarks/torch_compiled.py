@@ -15,7 +15,9 @@ class CompiledLoop(TorchLoop):
         torch._dynamo.config.recompile_limit = 64  # every batch size is a program, and so is every range to draw from
         self.replayed = self.device.type == "cuda"
         options = {"mode": "reduce-overhead"} if self.replayed else {"dynamic": True}
-        self.steps = {stage: _kept(torch.compile(gpt.step, fullgraph=True, **options)) for stage, gpt in self.gpts.items()}
+        self.steps = {
+            stage: _kept(torch.compile(gpt.step, fullgraph=True, **options)) for stage, gpt in self.gpts.items()
+        }
         self.fine_gpt.trunk = torch.compile(self.fine_gpt.trunk, fullgraph=True)
         self.slots = torch.arange(bark.config.semantic.gpt.block_size, device=self.device)
 
