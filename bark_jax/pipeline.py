@@ -101,7 +101,7 @@ class Bark:
         weights. dtype: what the transformers compute in, "float32" or "bfloat16" (default: float32 on CPU, bfloat16
         elsewhere; the codec is always float32); param_dtype: what they are stored in (default: dtype). mesh: several
         devices to share the work, see `bark_jax.sharding`. offload: keep the weights in the host's memory, and on the
-        device only those of the stage at work (of no use on CPU, where both are the same memory, and copied or aliased).
+        device only those of the stage at work (of no use on CPU, where they are copied or aliased in the same memory).
         revision, token: for the hub. Raises CheckpointError, ConfigError for an unknown preset, and ValueError for
         another dtype or an unusable mesh.
         """

@@ -79,7 +79,6 @@ def test_the_largest_network_is_less_than_a_third_of_all() -> None:
         ]
         for dtype in ("float32", "bfloat16")
     }
-    print(sizes)
     assert max(sizes["bfloat16"]) < 0.3 * sum(sizes["float32"])
 
 

@@ -91,6 +91,7 @@ def test_two_processes(tmp_path: Path) -> None:
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
     expected = Bark.from_config(two_processes.CONFIG, jax.random.key(0)).generate(**two_processes.BATCH)
     for index in range(2):
         for i, result in enumerate(expected):

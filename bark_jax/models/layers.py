@@ -97,8 +97,13 @@ class Block(nnx.Module):
         batch, length, width = x.shape
         attended = attended.reshape(batch, self.heads, length, -1).transpose(0, 2, 1, 3)  # [B, T, H, D]
         x = x + self.attention_out(attended.reshape(batch, length, width)).astype(x.dtype)
-        hidden = jax.nn.gelu(self.mlp_in(self.mlp_norm(x)), approximate=False)
+        hidden = gelu(self.mlp_in(self.mlp_norm(x)))
         return x + self.mlp_out(hidden).astype(x.dtype)
+
+
+def gelu(x: Array) -> Array:
+    """GELU by erf, as PyTorch computes it; `jax.nn.gelu` takes erfc, which is slower on CPU."""
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def attend(q: Array, k: Array, v: Array, visible: Array | None = None) -> Array:
