@@ -16,7 +16,7 @@ from bark_jax.models.encodec import DecoderState, Encodec
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.progress import Progress
 
-PIECE = 150  # frames decoded at once, 2 s: a clip costs what its length costs, and no length compiles anew
+PIECE = 75  # frames decoded at once, 1 s: a clip costs what its length costs, and no length compiles anew
 
 
 def frame_capacity(config: BarkConfig, frames: int) -> int:
