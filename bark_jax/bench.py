@@ -127,12 +127,14 @@ def _steps(bark: Bark) -> tuple[float, list[Row]]:
     """The bandwidth of the memory, bytes per second, and a row for each stage that decodes."""
     read, size = reader()
     calls: dict[str, Callable[[], Array]] = {"read": read}
+    context = min(CONTEXT, *(cache_length(bark.config, stage) for stage in STAGES))
     for stage in STAGES:
-        calls[stage] = decoder(getattr(bark, stage), stage, bark.config)
+        calls[stage] = decoder(getattr(bark, stage), stage, bark.config, context=context)
     times = medians(calls)
     bandwidth = size / times["read"]
     return bandwidth, [
-        step_row(getattr(bark, stage), stage, bark.config, times[stage] / STEPS, bandwidth) for stage in STAGES
+        step_row(getattr(bark, stage), stage, bark.config, times[stage] / STEPS, bandwidth, context=context)
+        for stage in STAGES
     ]
 
 

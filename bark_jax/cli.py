@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     voices = commands.add_parser("voices", help="list the names of voices")
     voices.add_argument("--model", help="only the voices that came with this model")
     voices.set_defaults(run=_voices)
-    _add_bench(commands.add_parser("bench", help="measure how fast Bark is on this machine, in under two minutes"))
+    _add_bench(commands.add_parser("bench", help="measure how fast Bark is on this machine, in two minutes or so"))
     return parser
 
 
@@ -135,7 +135,10 @@ def _say(options: argparse.Namespace) -> None:
 
 def _use_compile_cache(folder: Path | None, *, quiet: bool = False) -> None:
     if folder is None:
+        compile_cache.disable()
         return
+    if folder == compile_cache.default_folder() and "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return  # JAX was told of another
     fresh = not folder.exists()
     if compile_cache.enable(folder) and fresh and not quiet:
         _note(f"compiled programs are kept in {folder}, for a faster start next time")

@@ -10,11 +10,14 @@ import warnings
 from pathlib import Path
 
 import jax
+from filelock import FileLock
 from jax.experimental.compilation_cache import compilation_cache
 from platformdirs import user_cache_path
 
 MAX_BYTES = 2**30  # of compressed programs; those unused for the longest time make room for new ones
 
+_LOCK = ".lockfile"  # JAX's, in every cache with a limit
+_PATIENCE = 10  # seconds that another process may hold it
 _PROBE = 2**20  # bytes, more than a large program needs
 
 
@@ -51,12 +54,22 @@ def enable(folder: Path | None = None) -> bool:
     return True
 
 
+def disable() -> None:
+    """Compile everything anew and keep nothing, whatever JAX's environment variables say."""
+    jax.config.update("jax_enable_compilation_cache", False)
+
+
 def _prepare(folder: Path) -> None:
     """Make the folder, see that it can be written to, and remove what a killed process left half written."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(bytes(_PROBE))
-    for program in folder.glob("*-cache"):
+    bounded = (folder / _LOCK).exists()
+    with FileLock(folder / _LOCK, timeout=_PATIENCE):
         # JAX writes the time of use after the program, and fails to make room where there is none.
-        if not program.with_name(program.name.removesuffix("cache") + "atime").exists():
-            program.unlink(missing_ok=True)
+        for program in folder.glob("*-cache"):
+            time_of_use = program.with_name(program.name.removesuffix("cache") + "atime")
+            if not time_of_use.exists() and bounded:
+                program.unlink(missing_ok=True)
+            elif not time_of_use.exists():  # the folder was a cache without a limit, which keeps no times
+                time_of_use.write_bytes(bytes(8))

@@ -86,12 +86,6 @@ def reader() -> tuple[Callable[[], Array], int]:
     return calls[min(times, key=times.__getitem__)], chained * matrix.nbytes
 
 
-def read_bandwidth() -> float:
-    """Bytes per second that this device reads. A share of it is steadier against a `reader` that takes its turns."""
-    read, size = reader()
-    return size / medians({"read": read})["read"]
-
-
 def peak_memory() -> dict[str, int]:
     """The most bytes this process held so far: "host" where the system is Linux, "device" where JAX can tell."""
     peaks = {}

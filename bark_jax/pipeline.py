@@ -174,7 +174,7 @@ class Bark:
         Raises TextError, VoiceError, SettingsError, and ValueError for lists of another length; warns with
         TextTruncated and EmptyGeneration.
         """
-        texts = [text] if isinstance(text, str) else list(text)
+        texts = list(text) if isinstance(text, list | tuple) else [text]
         given = {"voice": voice, "seed": seed, "settings": settings}
         choices = zip(*(per_item(name, value, len(texts)) for name, value in given.items()), strict=True)
         ids, options = [], []
@@ -183,7 +183,7 @@ class Bark:
                 ids.append(encode_text(self.tokenizer, item, self.config.semantic))
                 options.append(self._options(*choice, **overrides))
         results = self._generate(texts, ids, options, progress) if texts else []
-        return results[0] if isinstance(text, str) else results
+        return results if isinstance(text, list | tuple) else results[0]
 
     def _generate(
         self,
@@ -243,7 +243,9 @@ class Bark:
                 raise SettingsError("give a seed: the processes of a mesh must all use the same one")
             seed = secrets.randbits(31)
         check_seed(seed)
-        settings = (settings or self.settings).replace(**overrides)
+        if not isinstance(settings, Settings | None):
+            raise SettingsError(f"settings must be a Settings, not {type(settings).__name__}")
+        settings = (self.settings if settings is None else settings).replace(**overrides)
         settings.check(self.config)
         return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
 

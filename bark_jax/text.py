@@ -28,6 +28,8 @@ class TextTruncated(UserWarning):
 
 def normalize(text: str) -> str:
     """Collapse every run of whitespace to one space and strip the ends. Raises TextError when nothing is left."""
+    if not isinstance(text, str):
+        raise TextError(f"a text is a str, not {type(text).__name__}")
     text = " ".join(text.split())
     if not text:
         raise TextError("the text is empty")

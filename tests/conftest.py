@@ -12,6 +12,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 def no_compile_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that run in the tests' own process leave the user's cache and JAX's global settings alone."""
     monkeypatch.setattr("bark_jax.compile_cache.enable", lambda folder: False)
+    monkeypatch.setattr("bark_jax.compile_cache.disable", lambda: None)
 
 
 @pytest.fixture(scope="session")

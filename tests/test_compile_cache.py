@@ -107,8 +107,18 @@ def test_old_programs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("settings")
+def test_a_cache_without_a_limit_keeps_its_programs(tmp_path: Path) -> None:
+    (tmp_path / "jit_f-0123-cache").write_bytes(b"somebody's program")
+    enable(tmp_path)
+    compile_anew(10)
+    assert "jit_f-0123-cache" in programs(tmp_path)
+    assert len(programs(tmp_path)) > 1
+
+
+@pytest.mark.usefixtures("settings")
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     """JAX would fail to store anything beside it, and to read it."""
+    enable(tmp_path)
     (tmp_path / "jit_f-0123-cache").write_bytes(b"half a prog")
     enable(tmp_path)
     compile_anew(9)

@@ -193,6 +193,9 @@ def test_a_long_text_loses_its_end_with_a_warning(bark: Bark) -> None:
     ("call", "error", "message"),
     [
         (lambda b: b.generate(" \n "), TextError, "empty"),
+        (lambda b: b.generate(b"Hi"), TextError, "not bytes"),
+        (lambda b: b.generate(["Hi", None]), TextError, "not NoneType"),
+        (lambda b: b.generate("Hi", settings={}), SettingsError, "not dict"),
         (lambda b: b.generate("Hi", "en_speaker_3"), VoiceError, "en_speaker_3"),
         (lambda b: b.generate("Hi", semantic_temperature=-1), SettingsError, "semantic_temperature"),
         (lambda b: b.generate("Hi", coarse_top_k=0), SettingsError, "coarse_top_k"),

@@ -226,6 +226,7 @@ class Decoder(nnx.Module):
         for stage in self.stages:
             x = stage(x, pieces)
         x = self.conv_out(elu(x), pieces.reflect)
+        assert len(pieces.contexts) == len(state.contexts)  # `start` lists them in the order of use
         return x, DecoderState(jnp.array(True), tuple(pieces.contexts), lstm)
 
     def start(self, batch: int) -> DecoderState:

@@ -103,7 +103,8 @@ class Block(nnx.Module):
 
 def gelu(x: Array) -> Array:
     """GELU by erf, as PyTorch computes it; `jax.nn.gelu` takes erfc, which is slower on CPU."""
-    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+    y = x.astype(jnp.float32)  # 1 + erf cancels
+    return (0.5 * y * (1 + jax.lax.erf(y * 0.5**0.5))).astype(x.dtype)
 
 
 def attend(q: Array, k: Array, v: Array, visible: Array | None = None) -> Array:
