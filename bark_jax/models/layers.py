@@ -113,12 +113,16 @@ def attend(q: Array, k: Array, v: Array, visible: Array | None = None) -> Array:
     q [B·H, T, D]; k, v [B·H, S, D]; visible, bool, broadcastable to [B·H, T, S] → [B·H, T, D] in q's dtype.
     """
     exact = precision(q.dtype)
+    q = q * (q.shape[-1] ** -0.5)
     scores = jnp.einsum("btd,bsd->bts", q, k, precision=exact, preferred_element_type=jnp.float32)
-    scores = scores * (q.shape[-1] ** -0.5)
     if visible is not None:
         scores = jnp.where(visible, scores, _MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(q.dtype)
-    return jnp.einsum("bts,bsd->btd", weights, v, precision=exact, preferred_element_type=jnp.float32).astype(q.dtype)
+    weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+    attended = jnp.einsum(
+        "bts,bsd->btd", weights.astype(q.dtype), v, precision=exact, preferred_element_type=jnp.float32
+    )
+    # Dividing what was attended, not the weights, saves a pass over the largest array.
+    return (attended / weights.sum(axis=-1, keepdims=True)).astype(q.dtype)
 
 
 def attend_causal(q: Array, k: Array, v: Array, start: Array) -> Array:
