@@ -2,8 +2,8 @@
 
     python -m benchmarks [--only decode_step stages …] [--out FOLDER]
 
-On two CPU cores it takes a bit more than an hour, most of it in transformers; there, clips of other lengths are spoken
-without peers, once, by the part `growth`. On an accelerator everyone takes part in everything.
+On two CPU cores it takes about an hour, most of it in transformers; there, only clips of 5 s are compared from text to
+waveform, the others are spoken once and without peers. On an accelerator everyone takes part in everything.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import cold_start, decode_step, end_to_end, growth, memory, peers, stages
+from benchmarks import cold_start, decode_step, end_to_end, growth, limits, memory, peers, stages
 from benchmarks.harness import FOLDER
 
 Part = tuple[Callable[[Sequence[str]], None], Sequence[str]]
@@ -23,9 +23,14 @@ LOOPS = [peer for peer in peers.PEERS if peer != "transformers"]
 ON_CPU: tuple[Part, ...] = (
     (decode_step.main, ["--sizes", "small", "--contexts", "400", "900"]),
     (decode_step.main, ["--sizes", "large", "--contexts", "400"]),
-    (cold_start.main, ["--sizes", "small"]),
-    (end_to_end.main, ["--cases", "5", "10:voice", "5:x8", "5:x64", "--once", peers.COMPILED]),
+    (limits.main, []),
     (stages.main, ["--cases", "codec:10", "coarse:10:voice", "--once", *LOOPS]),
+    (end_to_end.main, ["--cases", "5", "3", "10", "13.65", "10:voice", "5:x8", "5:x64", "--once", *LOOPS]),
+    (
+        end_to_end.main,
+        ["--sizes", "large", "--cases", "3", "--against", "3", "--rounds", "1", "--peers", "transformers"],
+    ),
+    (cold_start.main, ["--sizes", "small"]),
     (growth.main, []),
     (memory.main, []),
 )
@@ -35,6 +40,8 @@ ON_ACCELERATOR: tuple[Part, ...] = (
     (end_to_end.main, []),
     (stages.main, ["--size", "small"]),
     (stages.main, ["--size", "large"]),
+    (limits.main, ["--size", "small"]),
+    (limits.main, ["--size", "large"]),
     (growth.main, []),
     (memory.main, []),
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bark_jax import Bark, BarkConfig, Settings, measuring
-from benchmarks import decode_step, end_to_end, gpu, gpu_probes, peers, stages
+from benchmarks import decode_step, end_to_end, gpu, gpu_probes, limits, peers, stages
 from benchmarks.harness import row_of_process
 
 TWO = peers.PEERS[:2]
@@ -140,3 +140,11 @@ def test_ways_of_attention_agree(causal: bool) -> None:
 def test_a_process_that_fails_says_why() -> None:
     row = row_of_process("benchmarks.gpu_probes", "no such size", "float32")
     assert "there is no preset 'no such size'" in row["note"]
+
+
+def test_a_clip_is_the_sum_of_its_parts(bark: Bark) -> None:
+    cases = [end_to_end.Case(5.0), end_to_end.Case(10.0, voice=True)]
+    rows = limits.measure(bark, cases, rounds=1)
+    times = [[row["times"] for row in rows if row["voice"] == voice] for voice in ("no", "yes")]
+    assert times == [[249, 1, 748, 1, 2, 6], [499, 1, 1500, 0, 25, 12]]  # a prompt per window once it slides
+    assert all(row["s"] == pytest.approx(row["times"] * row["ms"] / 1e3) for row in rows)
