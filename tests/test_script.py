@@ -1,0 +1,370 @@
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import pairwise
+
+import pytest
+import sentencex
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bark_jax.pieces import seconds_of
+from bark_jax.script import Pauses, Script, write_script
+from bark_jax.sentences import LANGUAGES, sentence_ends
+from bark_jax.settings import SettingsError
+from bark_jax.text import TextError, builtin_tokenizer
+
+# Two sentences each, and what a full stop there must not end.
+SENTENCES = {
+    "en": ["Mr. and Mrs. Brown paid $3.14 at 10:30 a.m. in St. Louis.", "J. R. R. Tolkien, e.g., wrote a lot."],
+    "de": ["Das ist z. B. gut, d. h. prima.", "Dr. Müller kam am 3. Mai um 10.30 Uhr."],
+    "es": ["El Sr. García vino a las 3.30 p.m. con la Dra. López.", "¿Qué tal en EE. UU.?"],
+    "fr": ["M. Dupont, p. ex., est arrivé.", "Où est l'école ?"],
+    "hi": ["यह डॉ. शर्मा हैं।", "मूल्य 3.14 रुपये है।"],
+    "it": ["Il sig. Rossi è arrivato con il dott. Bianchi.", "Così è!"],
+    "ja": ["「行きますか？」と彼は聞いた。", "円周率は3.14です。"],
+    "ko": ["네, 저는 김철수입니다.", "원주율은 3.14입니다."],
+    "pl": ["To np. św. Jan i dr. Nowak.", "Co to jest?"],
+    "pt": ["O Sr. Silva leu a pág. 5 do livro.", "A Dra. Costa não?"],
+    "ru": ["А. С. Пушкин, т. е. поэт, родился в 1799 г. в Москве.", "Как дела?"],
+    "tr": ["Prof. Dr. Ayşe Hanım 3. Sınıf için elma, armut vb. meyveler aldı.", "Örn. bu mu?"],
+    "zh": ["圆周率是3.14。", "他说：“我知道。你也知道。”然后走了。"],
+}
+LONG = " ".join(f"the {side} side was warm and dry, and" for side in ["near", "far", "left", "right", "dark"] * 4)
+
+
+def letters(text: str) -> int:
+    """One token a character, spaces aside."""
+    return len("".join(text.split()))
+
+
+def script(text: str, max_tokens: int = 256, count: Callable[[str], int] = letters, **options: object) -> Script:
+    return write_script(text, count_tokens=count, max_tokens=max_tokens, **options)  # type: ignore[arg-type]
+
+
+def texts(text: str, max_tokens: int = 256, **options: object) -> list[str]:
+    return [piece.text for piece in script(text, max_tokens, **options).pieces]
+
+
+def sentences(text: str, language: str = "en") -> list[str]:
+    return [text[start:end].strip() for start, end in pairwise([0, *sentence_ends(text, language)])]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentences_of_every_language(language: str) -> None:
+    expected = SENTENCES[language]
+    gap = "" if language in ("ja", "zh") else " "
+    assert sentences(gap.join(expected), language) == expected
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentencex_has_rules_of_its_own_where_the_module_says_so(language: str) -> None:
+    probe = "Vd. Ud. z. B. Zzt. Abs. p.ej. Sra. López. s.t. P.ex. M. tél. डब्लू. हाँ. Dott. Avv. Sig. Rossi. "
+    probe += "U.S. Army. Fig. Three. łac. Nie. Exmo. Senhor. Гг. Иванов. See Dr. Who. Mrs. Dr. Sto. Tomé."
+    lent = sentencex.segment(language, probe) == sentencex.segment("en", probe)
+    assert lent == (language in ("en", "ko", "tr", "zh"))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Then [laughs. Loudly] no.",
+        "She sang ♪ In the jungle. The mighty jungle ♪ again.",
+        "See https://Example.Com/a.B?c=D!e for more.",
+        "Mail Bob.Smith@Example.Com now!",
+        "It cost 3.14 at 10:30, or 10 000 in all.",
+        "Written by J. R. R. Tolkien and by Ö. Yılmaz.",
+        "“I know. You know. We all know,” he said.",
+        "[laughs] But she can’t… can she?",
+        "It works in e.g. Paris, i.e. everywhere.",
+        "Wait! he said, where? and left.",
+    ],
+)
+def test_one_sentence_stays_one(sentence: str) -> None:
+    assert sentences(f"{sentence} Next one.") == [sentence, "Next one."]
+    assert sentences(f"The last one. {sentence}") == ["The last one.", sentence]
+
+
+def test_long_sentence_is_cut_at_clauses_near_balance() -> None:
+    pieces = texts(LONG)
+    assert all(piece.endswith(",") for piece in pieces[:-1])
+    lengths = [seconds_of(piece) for piece in pieces]
+    assert max(lengths) <= 11 < sum(lengths)
+    assert max(lengths) < 1.7 * min(lengths)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("one two three four five six", 12, ["one two three", "four five six"]),
+        ("first one, then two three four", 20, ["first one,", "then two three four"]),
+        ("他喜欢喝咖啡、也喜欢喝茶。", 8, ["他喜欢喝咖啡、", "也喜欢喝茶。"]),
+        ("天地玄黄宇宙洪荒", 4, ["天地玄黄", "宇宙洪荒"]),
+        ("abcdefghij", 4, ["abc", "defg", "hij"]),
+        ("oh abcdefgh", 9, ["oh", "abcdefgh"]),
+        ("we [clears throat] go on", 16, ["we [clears throat]", "go on"]),
+        ("it is 10 000 or", 10, ["it is", "10 000 or"]),
+        ("it was old Dr. Brown there", 17, ["it was old", "Dr. Brown there"]),
+        ("e\u0301e\u0301e\u0301", 4, ["e\u0301", "e\u0301e\u0301"]),
+        ("👍🏽👍🏽", 3, ["👍🏽", "👍🏽"]),
+        ("hello there. how are you today", 20, ["hello there.", "how are you today"]),
+    ],
+)
+def test_places_to_cut(text: str, limit: int, expected: list[str]) -> None:
+    assert texts(text, limit) == expected
+
+
+def test_short_quotation_is_kept_whole_and_a_long_one_cut_at_its_sentences() -> None:
+    short = 'He told them, "the sea is calm, the wind is low, we go" and nobody in the boat said anything to that'
+    assert next(piece for piece in texts(short, max_seconds=5) if '"' in piece).count('"') == 2
+    long = '"' + " ".join(["The sea was very calm on that day."] * 12) + '" she said.'
+    assert all(re.search(r'\.("| she said\.)?$', piece) for piece in texts(long))
+
+
+def test_pieces_hold_about_eleven_seconds_of_any_script() -> None:
+    for language, examples in SENTENCES.items():
+        text = re.sub(r"[.。।!?？！]", "", " ".join(examples)) * 8
+        pieces = texts(text, 10_000, language=language)
+        assert max(map(seconds_of, pieces)) <= 11
+        assert min(map(seconds_of, pieces)) > 3
+
+
+def test_few_words_join_a_neighbour_that_has_room() -> None:
+    whole = "This sentence has quite enough words to stand alone."
+    assert texts(f"Yes. {whole} {whole} Really?") == [f"Yes. {whole}", f"{whole} Really?"]
+    assert texts(f"Yes.\n\n{whole}") == ["Yes.", whole]
+    assert texts(f"Yes.\nA: {whole}", speakers=["A"]) == ["Yes.", whole]
+    assert texts(f"Yes. {whole}", letters(whole)) == ["Yes.", whole]
+    assert texts(f"明白。{'天地玄黄宇宙洪荒日月盈昃辰宿列张' * 2}。", language="zh")[0].startswith("明白。天地")
+
+
+def test_dialogue_switches_the_speaker_until_the_next_label() -> None:
+    text = "A door opens.\nANNA: Hi.\nYou there?\n\n[pause 2] Well?\nBEN : Yes: me. Anna: no.\n小明：你好。\nBOB: out"
+    pieces = script(text, speakers={"ANNA": 1, "BEN": 2, "小明": 3}).pieces
+    assert [(piece.speaker, piece.text, piece.paragraph) for piece in pieces] == [
+        (None, "A door opens.", 0),
+        ("ANNA", "Hi. You there?", 0),
+        ("ANNA", "Well?", 1),
+        ("BEN", "Yes: me. Anna: no.", 1),
+        ("小明", "你好。 BOB: out", 1),
+    ]
+
+
+def test_labels_may_follow_a_mark_or_stand_alone() -> None:
+    pieces = script("[pause 1] A: Hello.\nB:\nWell.\nA:", speakers=["A", "B"]).pieces
+    assert [(piece.speaker, piece.text) for piece in pieces] == [("A", "Hello."), ("B", "Well.")]
+
+
+def test_without_speakers_a_colon_is_plain_text() -> None:
+    assert texts("MAN: Wow.\nanna: no", speakers=["ANNA"]) == ["MAN: Wow. anna: no"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "seconds"),
+    [
+        ("[pause]", 1.0),
+        ("[PAUSE]", 1.0),
+        ("[pause 0.5s]", 0.5),
+        ("[pause 500ms]", 0.5),
+        ("[ pause  500 ms ]", 0.5),
+        ("[pause\n2]", 2.0),
+        ("[pause .25]", 0.25),
+        ("[pause 0]", 0.0),
+        ("[pause 60]", 60.0),
+        ("[pause 1][pause 0.5s] [pause]", 2.5),
+    ],
+)
+@pytest.mark.parametrize("gap", [" ", "", "\n\n"])
+def test_marks_replace_the_silence_of_the_punctuation(mark: str, seconds: float, gap: str) -> None:
+    result = script(f"{mark}{gap}So,{gap}{mark}{gap}I am here.{gap}{mark}")
+    assert result.lead == seconds
+    assert [(piece.text, piece.pause) for piece in result.pieces] == [("So,", seconds), ("I am here.", seconds)]
+    assert {piece.paragraph for piece in result.pieces} == ({0, 1} if gap == "\n\n" else {0})
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["[pause abc]", "[pauses]", "[pause 61]", "[pause -1]", "[pause 1e9]", "[pause 2", "[Pause: 1]", "[pause 1m]"],
+)
+def test_mistyped_marks_are_named_not_spoken(mark: str) -> None:
+    with pytest.raises(TextError, match=re.escape(repr(mark)) + ".*write .pause.*60 s"):
+        script(f"Hello {mark}")
+
+
+@pytest.mark.parametrize("bracket", ["[laughs]", "[long pause]", "[clears throat]"])
+def test_other_brackets_are_spoken(bracket: str) -> None:
+    assert texts(f"Hello {bracket} there") == [f"Hello {bracket} there"]
+
+
+@pytest.mark.parametrize(
+    ("end", "field"),
+    [
+        (".", "sentence"),
+        ("।", "sentence"),
+        (".”", "sentence"),
+        ("?", "question"),
+        ("?!)", "question"),
+        ("！", "question"),
+        ("…", "ellipsis"),
+        ("...", "ellipsis"),
+    ],
+)
+def test_silence_by_what_ends_the_piece(end: str, field: str) -> None:
+    pauses = Pauses(sentence=1, question=2, ellipsis=3, clause=4, cut=0.5)
+    whole = "This sentence has quite enough words to stand alone"
+    first, last = script(f"{whole}{end} {whole}", pauses=pauses).pieces
+    assert (first.pause, last.pause) == (getattr(pauses, field), 0)
+
+
+def test_silence_within_sentences_between_paragraphs_and_speakers() -> None:
+    pauses = Pauses(cut=1, clause=2, speaker=3, paragraph=4)
+    result = script("one two, three four five", 8, pauses=pauses)
+    assert [(piece.text, piece.pause) for piece in result.pieces] == [("one two,", 2), ("three", 1), ("four five", 0)]
+    result = script("A: No.\nB: Yes.\n\nB: Oh?\n\nA: Ah.", speakers=["A", "B"], pauses=pauses)
+    assert [piece.pause for piece in result.pieces] == [3, 4, 4, 0]
+    assert script("Oh?\n\nAh.", pauses=Pauses(question=5)).pieces[0].pause == 5
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Pauses)])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "1", None])
+def test_pauses_out_of_range_are_named(field: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"pause '{field}'"):
+        Pauses(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "empty"),
+        (" \n ", {}, "empty"),
+        ("[pause] [pause 2]", {}, r"nothing .*\[pause\]"),
+        ("A:", {"speakers": ["A"]}, "nothing .*A:"),
+        (7, {}, "not int"),
+        ("a\ud800", {}, "surrogate"),
+        ("a", {"language": "xx"}, "'xx'.*en, de"),
+        ("a", {"language": None}, "None"),
+        ("a", {"speakers": "ANNA"}, "'ANNA'"),
+        ("a", {"speakers": None}, "None"),
+        ("a", {"speakers": ["A:B"]}, "'A:B'"),
+        ("a", {"speakers": [" A"]}, "' A'"),
+        ("a", {"speakers": [""]}, "not ''"),
+        ("a", {"speakers": [3]}, "not 3"),
+        ("ab", {"count": lambda text: 2 * len(text), "max_tokens": 1}, "'a' alone has more than 1 tokens"),
+    ],
+)
+def test_bad_input_is_refused(text: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(TextError, match=message):
+        script(text, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_tokens": 0}, {"max_tokens": 2.0}, {"max_tokens": True}, {"max_seconds": 0.5}, {"max_seconds": "9"}],
+)
+def test_limits_out_of_range_are_named(options: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=f"{next(iter(options))} must be"):
+        script("a", **options)  # type: ignore[arg-type]
+
+
+def test_what_has_no_token_is_left_out_and_its_mark_kept() -> None:
+    tokenizer = builtin_tokenizer()
+    result = script("\ufeffA.\n\n\u200b\n\n\u200b[pause 2]B.", count=lambda text: len(tokenizer.encode(text).ids))
+    assert [(piece.text, piece.pause, piece.paragraph) for piece in result.pieces] == [("A.", 2, 0), ("B.", 0, 1)]
+
+
+def test_a_byte_order_mark_hides_no_label() -> None:
+    assert script("\ufeffA: Hi.", speakers=["A"]).pieces[0].speaker == "A"
+
+
+def test_tokens_are_counted_a_few_times_a_piece() -> None:
+    calls: list[int] = []
+    text = " ".join(f"This is {i}. {LONG} {i}. {i} {i * 'x'}." for i in range(200))  # nothing occurs twice
+    pieces = texts(text, count=lambda text: calls.append(len(text)) or letters(text))  # type: ignore[func-returns-value]
+    assert len(calls) < 5 * len(pieces)
+    assert sum(calls) < 5 * len(text)
+
+
+FRAGMENTS = [
+    *(sentence for examples in SENTENCES.values() for sentence in examples),
+    *["[", "]", "[laughs]", "♪", "♪ la la ♪", "3.14", "10:30", "10 000", "www.a.com", "http://x.y/?z", "a.b@c.de"],
+    *[
+        "Dr. ",
+        "e.g. ",
+        "J. ",
+        "…",
+        "... ",
+        "?! ",
+        "—",
+        "-",
+        " – ",
+        "(",
+        ")",
+        "“",
+        "”",
+        '"',
+        "'",
+        "「",
+        "」",
+        "。",
+        "、",
+    ],
+    *["\n", "\r\n", "\n\n", "\u3000", "\x00", "\x1c", "\u200b", "\u202e", "\u2066مرحبا", "👍🏽", "👩\u200d👧"],
+    *["e\u0301", "\ufe0f", "x" * 400, "天" * 90, ": ", "A", "P:", "[pau", "se]", LONG],
+]
+ANY_TEXT = st.lists(
+    st.one_of(st.sampled_from(FRAGMENTS), st.just(" "), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+    max_size=25,
+).map("".join)
+MARKS = {"[pause]": 1.0, "[pause 0.5s]": 0.5, "[pause 250ms]": 0.25, "[pause 3]": 3.0}
+
+
+def has_no_markup(text: str) -> bool:
+    return not re.search(r"\[\s*pause", text, re.IGNORECASE) and "NAME" not in text and not text.startswith("\ufeff")
+
+
+@settings(max_examples=400, deadline=None, database=None)
+@given(
+    parts=st.lists(
+        st.tuples(ANY_TEXT.filter(has_no_markup), st.sampled_from(["", "\nNAME:", *MARKS])), min_size=1, max_size=4
+    ),
+    limit=st.sampled_from([4, 7, 20, 60, 256]),
+    language=st.sampled_from(LANGUAGES),
+    count=st.sampled_from([letters, lambda text: len(text.encode()), lambda text: min(2 + len(text.split()), 4)]),
+)
+@example(parts=[(" ".join(FRAGMENTS), "")], limit=4, language="en", count=letters)
+def test_nothing_is_lost_reordered_or_added(
+    parts: list[tuple[str, str]], limit: int, language: str, count: Callable[[str], int]
+) -> None:
+    expected = "".join("".join(text for text, _ in parts).split())
+    text = "".join(text + markup for text, markup in parts)
+    if not expected:
+        with pytest.raises(TextError):
+            script(text, limit, count, language=language, speakers=["NAME"])
+        return
+    result = script(text, limit, count, language=language, speakers=["NAME"])
+    assert "".join("".join(piece.text.split()) for piece in result.pieces) == expected
+    for piece in result.pieces:
+        assert piece.text == " ".join(piece.text.split()) != ""
+        assert count(piece.text) <= limit
+        assert seconds_of(piece.text) <= 11
+    paragraphs = [piece.paragraph for piece in result.pieces]
+    assert paragraphs[0] == 0
+    assert all(later - sooner in (0, 1) for sooner, later in pairwise(paragraphs))
+    silence = result.lead + sum(piece.pause for piece in result.pieces)
+    assert silence >= sum(MARKS.get(markup, 0) for _, markup in parts) - 1e-9
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(text=ANY_TEXT.filter(has_no_markup))
+def test_the_builtin_tokenizer_reads_every_piece(text: str) -> None:
+    tokenizer = builtin_tokenizer()
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    try:
+        pieces = texts(text, 32, count=count)
+    except TextError:
+        assert count(text) == 0
+    else:
+        assert all(1 <= count(piece) <= 32 for piece in pieces)
