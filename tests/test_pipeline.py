@@ -105,6 +105,8 @@ def test_end_of_sequence_first_gives_an_empty_clip_and_a_warning(bark: Bark, tmp
     result.save(tmp_path / "empty.wav")
     with pytest.raises(VoiceError):
         result.as_voice()
+    with pytest.warns(EmptyGeneration, match="another seed"):
+        assert bark.text_to_semantic("Hello", settings=Settings(min_eos_p=1e-9)).shape == (0,)
 
 
 @pytest.mark.parametrize("seconds", [1e-9, 1e308])
