@@ -1,5 +1,6 @@
 """Suno's functions: its documented scripts run, and give what `Bark` gives."""
 
+import dataclasses
 import inspect
 import itertools
 import secrets
@@ -372,6 +373,12 @@ def test_models_that_cannot_be_had(arguments: dict[str, Any], message: str) -> N
 def test_a_bark_stays_on_its_devices(bark: Bark) -> None:
     with pytest.raises(SettingsError, match="stays on its devices"):
         preload_models(model=bark, **dict.fromkeys(USE_GPU, False))
+
+
+def test_a_model_of_another_sample_rate(bark: Bark) -> None:
+    config = dataclasses.replace(bark.config, codec=dataclasses.replace(bark.config.codec, sample_rate=16_000))
+    with pytest.raises(SettingsError, match="16000 Hz"):
+        preload_models(model=Bark.from_config(config, jax.random.key(0)))
 
 
 def test_an_environment_that_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def generate_coarse(
         raise SettingsError(f"sliding_window_len must be {_WINDOW}, which the model has, not {sliding_window_len!r}")
     settings = Settings(
         coarse_temperature=temp, coarse_top_k=top_k, coarse_top_p=top_p,
-        coarse_history=None if max_coarse_history == _HISTORY else max_coarse_history,
+        coarse_history=None if max_coarse_history == _HISTORY else max_coarse_history,  # by default the model's own
     )  # fmt: skip
     bark = loaded_model()
     with _bar("coarse", silent) as progress:
