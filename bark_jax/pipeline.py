@@ -202,9 +202,7 @@ class Bark:
 
         semantic = run("semantic", ids)
         for tokens, option in zip(semantic, options, strict=True):
-            if not len(tokens):
-                message = f"the model ended the clip before its first token (seed {option.seed}): try another seed"
-                warnings.warn(message, EmptyGeneration, stacklevel=3)
+            _warn_if_empty(tokens, option.seed, stacklevel=4)
         coarse = run("coarse", semantic)
         fine = run("fine", coarse)
         waveforms = run("codec", fine)
@@ -260,7 +258,10 @@ class Bark:
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ 768 at 49.9 Hz. Raises and warns as `generate` does."""
         ids = encode_text(self.tokenizer, text, self.config.semantic)
-        return self._run("semantic", [ids], [self._options(voice, seed, settings)], progress)[0]
+        options = self._options(voice, seed, settings)
+        tokens = self._run("semantic", [ids], [options], progress)[0]
+        _warn_if_empty(tokens, options.seed, stacklevel=3)
+        return tokens
 
     def semantic_to_coarse(
         self,
@@ -327,6 +328,12 @@ class Bark:
     def voices(self) -> list[str]:
         """Names of the voices that came with the checkpoint."""
         return list_voices(self.voice_folder) if self.voice_folder else []
+
+
+def _warn_if_empty(semantic: np.ndarray, seed: int, *, stacklevel: int) -> None:
+    if not len(semantic):
+        message = f"the model ended the clip before its first token (seed {seed}): try another seed"
+        warnings.warn(message, EmptyGeneration, stacklevel=stacklevel)
 
 
 def default_dtype() -> str:
