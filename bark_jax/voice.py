@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
-from bark_jax.quoting import quote
+from bark_jax.quoting import quote, shorten
 
 _LANGUAGES = ("de", "en", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
 _SPEAKERS = tuple(f"speaker_{i}" for i in range(10))
@@ -81,7 +81,7 @@ class Voice:
         try:
             fields = {field: _as_array(arrays[f"{field}_prompt"]) for field in _FIELDS}
         except Exception as error:  # NumPy's NpzFile reads its arrays only now
-            raise VoiceError(f"{name or 'the voice'} cannot be read: {error}") from error
+            raise VoiceError(f"{name or 'the voice'} cannot be read: {shorten(error)}") from error
         voice = cls(**fields, name=name)
         if config is not None:
             voice.check(config)
@@ -96,8 +96,10 @@ class Voice:
         path = Path(path)
         try:
             arrays = _read_npz(path) if path.suffix == ".npz" else _read_triple(path)
+        except VoiceError:  # of one of the three, which it names
+            raise
         except Exception as error:  # zip and npy parsers raise a dozen kinds on damaged files
-            raise VoiceError(f"cannot read the voice {path}: {error}") from error
+            raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
         return cls.from_arrays(arrays, config, name=str(path))
 
     def save(self, path: Path | str) -> None:
@@ -174,7 +176,7 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
         with _open(path) as stream:
             return _parse_npy(stream)
     except Exception as error:  # numpy's parser raises a dozen kinds on damaged files
-        raise VoiceError(f"cannot read {path}: {error}") from error
+        raise VoiceError(f"cannot read {path}: {shorten(error)}") from error
 
 
 def _open(path: Path) -> IO[bytes]:
