@@ -1,6 +1,7 @@
 """Any value for any setting, and any seed, is used as it should be or refused with its name."""
 
 import dataclasses
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,13 @@ FLAGS = {  # → what an error names
 
 
 def in_range(name: str, value: Any) -> bool:
-    """The rule of a setting, for a value of the right type."""
-    if value is None or name == "allow_early_stop":
-        return True
+    """The rule of a setting."""
+    if name == "allow_early_stop":
+        return isinstance(value, bool | np.bool)
+    if value is None:
+        return not name.endswith("temperature")
+    if isinstance(value, bool) or not isinstance(value, Real if "top_k" not in name else Integral):
+        return False
     if name.endswith("temperature"):
         return 0 <= value <= np.float64(MAX_TEMPERATURE)
     if name.endswith("_p"):

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 from bark_jax import Bark, Voice
 from bark_jax.voice import PROMPTS, VoiceError, read_npy
 
-from fuzzing import Fuzz, Unprintable
+from fuzzing import Fuzz
 from hostile_voices import GOOD, HOSTILE, TINY, Trap, npy, pickles, saved
 
 MOST_MEMORY = 48 * 2**20  # bytes that loading any file may take: its arrays are at most 8 MiB each
@@ -159,7 +159,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, name: str
 
 def test_arrays_of_any_kind_are_refused_or_sound(fuzz: Fuzz) -> None:
     anything = arrays(scalar_dtypes(), array_shapes(min_dims=0, max_dims=3, max_side=8))
-    odd = st.sampled_from([None, "", 7, [], [[1], [1, 2]], [2**70], [None], {}, Unprintable(), object, np.ma.masked])
+    odd = st.sampled_from([None, "", 7, [], [[1], [1, 2]], [2**70], [None], {}, object, np.ma.masked])
 
     def check(changes: dict[str, Any]) -> None:
         is_refused(lambda: Voice.from_arrays(GOOD | changes, TINY, name="mine"), "mine")
