@@ -1,5 +1,6 @@
 """Waveform ↔ audio file."""
 
+import io
 import math
 from pathlib import Path
 
@@ -43,16 +44,22 @@ def write_audio(path: Path | str, waveform: Waveform, sample_rate: int) -> None:
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise AudioError(f"cannot write {path}: the waveform {waveform.shape} is not a row of finite samples")
     waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
-    container, encoding = _ENCODINGS[path.suffix.lower()]
     try:
-        with (
-            replacing(path) as temporary,
-            soundfile.SoundFile(temporary, "w", sample_rate, 1, encoding, format=container) as file,
-        ):
-            for start in range(0, len(waveform), _BLOCK):
-                file.write(waveform[start : start + _BLOCK])
+        data = _encode(waveform, sample_rate, path.suffix.lower())
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def _encode(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
+    """The content of an audio file; in memory, as libsndfile is silent about a disk that fills up on closing."""
+    container, encoding = _ENCODINGS[suffix]
+    content = io.BytesIO()
+    with soundfile.SoundFile(content, "w", sample_rate, 1, encoding, format=container) as file:
+        for start in range(0, len(waveform), _BLOCK):
+            file.write(waveform[start : start + _BLOCK])
+    return content.getvalue()
 
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:

@@ -150,7 +150,7 @@ def _read_text(options: argparse.Namespace) -> str:
     if options.text is not None:
         return str(options.text)
     if options.file in (None, "-"):
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():  # None: it was closed
             raise TextError('there is no text: bark-jax say "Hello", --file FILE, or standard input')
         data, name = sys.stdin.buffer.read(), "standard input"
     else:

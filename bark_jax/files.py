@@ -9,6 +9,10 @@ from pathlib import Path
 
 def check_writable(path: Path) -> None:
     """Raise OSError, saying why, when a file plainly cannot be written at `path`. Touches nothing."""
+    try:
+        os.access(path, os.F_OK)
+    except ValueError as error:  # NUL, or a character that names cannot have here
+        raise OSError(f"no file can have this name: {error}") from error
     if path.is_dir():
         raise IsADirectoryError("it is a folder")
     if not path.parent.is_dir():

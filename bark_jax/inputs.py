@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bark_jax.quoting import quote
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.voice import Voice
 
@@ -51,7 +52,7 @@ def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], v
     """The tokens as int32. Raises TokenError unless they are integers of that shape (None: any) in [0, vocab)."""
     tokens = np.asarray(tokens)
     fits = tokens.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, tokens.shape, strict=True))
-    if not fits or not np.issubdtype(tokens.dtype, np.integer):
+    if not fits or tokens.dtype.kind not in "iu":
         expected = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
         raise TokenError(f"{what} must be integers of shape {expected}, not {tokens.dtype} {list(tokens.shape)}")
     if tokens.size and (tokens.min() < 0 or tokens.max() >= vocab):
@@ -62,4 +63,4 @@ def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], v
 def check_seed(seed: int) -> None:
     """Raise SettingsError unless the seed is one that makes a key of its own."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {seed!r}")
+        raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {quote(seed)}")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
 
+import numpy as np
+
 from bark_jax.config import BarkConfig
+from bark_jax.quoting import quote
 
 MAX_TEMPERATURE = 1e6  # draws are uniform long before
 
@@ -38,14 +41,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("semantic_temperature", "coarse_temperature", "fine_temperature"):
-            value = getattr(self, name)
-            fits = _is_number(value) and 0 <= value <= MAX_TEMPERATURE
+            fits = 0 <= _as_float(getattr(self, name)) <= MAX_TEMPERATURE
             _require(fits, self, name, f"a number in 0 … {MAX_TEMPERATURE:.0f}")
         for name in ("semantic_top_k", "coarse_top_k"):
             _require_optional(self, name, lambda k: _is_integer(k) and k >= 1, "an integer ≥ 1 or None")
         for name in ("semantic_top_p", "coarse_top_p", "min_eos_p"):
-            _require_optional(self, name, lambda p: _is_number(p) and 0 < p <= 1, "a number in (0, 1] or None")
-        _require_optional(self, "max_seconds", lambda s: _is_number(s) and s > 0, "a number of seconds > 0 or None")
+            _require_optional(self, name, lambda p: 0 < _as_float(p) <= 1, "a number in (0, 1] or None")
+        _require(isinstance(self.allow_early_stop, bool | np.bool), self, "allow_early_stop", "True or False")
+        seconds = "a number of seconds > 0 or None"
+        _require_optional(self, "max_seconds", lambda s: 0 < _as_float(s) < math.inf, seconds)
         _require_optional(self, "coarse_history", lambda n: _is_integer(n) and n >= 1, "an integer ≥ 1 or None")
 
     def check(self, config: BarkConfig) -> None:
@@ -73,8 +77,14 @@ class Settings:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def _as_float(value: object) -> float:
+    """A real number as a float; NaN, which is in no range, for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond any float
+        return math.nan
 
 
 def _is_integer(value: object) -> bool:
@@ -88,4 +98,4 @@ def _require_optional(settings: Settings, name: str, valid: Callable[[Any], bool
 
 def _require(condition: bool, settings: Settings, name: str, what: str) -> None:
     if not condition:
-        raise SettingsError(f"{name} must be {what}, not {getattr(settings, name)!r}")
+        raise SettingsError(f"{name} must be {what}, not {quote(getattr(settings, name))}")

@@ -12,13 +12,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
+from bark_jax.quoting import quote, shorten
 
 _LANGUAGES = ("de", "en", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
 _SPEAKERS = tuple(f"speaker_{i}" for i in range(10))
@@ -31,7 +32,9 @@ VOICE_NAMES = (
 
 _FIELDS = {"semantic": 1, "coarse": 2, "fine": 2}  # → number of axes; each is stored as {field}_prompt
 PROMPTS = tuple(f"{field}_prompt" for field in _FIELDS)
-_MAX_BYTES = 2**23  # of one stored array: a million 64-bit tokens, hours of audio
+_MAX_BYTES = 2**23  # of one stored array
+_MAX_FILE = 2**24  # bytes of one file
+_MAX_TOKENS = 2_000_000  # of one array, nearly an hour of fine codes: int32, as it is saved, it can be read again
 
 
 class VoiceError(ValueError):
@@ -52,7 +55,7 @@ class Voice:
     name: str | None = None  # for messages
 
     def __post_init__(self) -> None:
-        arrays = {field: np.asarray(getattr(self, field)) for field in _FIELDS}
+        arrays = {field: _as_array(getattr(self, field)) for field in _FIELDS}
         self._refuse([problem for field, array in arrays.items() for problem in _malformations(field, array)])
         for field, array in arrays.items():
             object.__setattr__(self, field, array.astype(np.int32))
@@ -75,7 +78,11 @@ class Voice:
         missing = [prompt for prompt in PROMPTS if prompt not in arrays]
         if missing:
             raise VoiceError(f"{name or 'the voice'} lacks {', '.join(missing)}")
-        voice = cls(**{field: np.asarray(arrays[f"{field}_prompt"]) for field in _FIELDS}, name=name)
+        try:
+            fields = {field: _as_array(arrays[f"{field}_prompt"]) for field in _FIELDS}
+        except Exception as error:  # NumPy's NpzFile reads its arrays only now
+            raise VoiceError(f"{name or 'the voice'} cannot be read: {shorten(error)}") from error
+        voice = cls(**fields, name=name)
         if config is not None:
             voice.check(config)
         return voice
@@ -89,8 +96,10 @@ class Voice:
         path = Path(path)
         try:
             arrays = _read_npz(path) if path.suffix == ".npz" else _read_triple(path)
+        except VoiceError:  # of one of the three, which it names
+            raise
         except Exception as error:  # zip and npy parsers raise a dozen kinds on damaged files
-            raise VoiceError(f"cannot read the voice {path}: {error}") from error
+            raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
         return cls.from_arrays(arrays, config, name=str(path))
 
     def save(self, path: Path | str) -> None:
@@ -105,11 +114,21 @@ class Voice:
             raise VoiceError(f"cannot write the voice {path}: {error}") from error
 
 
-def _malformations(field: str, array: npt.NDArray[np.generic]) -> Iterator[str]:
-    if not np.issubdtype(array.dtype, np.integer):
+def _as_array(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The values as an array, of dtype object if they make none, such as lists of unequal lengths."""
+    try:
+        return np.asarray(values)
+    except Exception:  # whatever the `__array__` of a foreign class raises
+        return np.empty(0, object)
+
+
+def _malformations(field: str, array: npt.NDArray[Any]) -> Iterator[str]:
+    if array.dtype.kind not in "iu":
         yield f"{field} has dtype {array.dtype}, not integers"
     elif array.ndim != _FIELDS[field] or not array.size:
         yield f"{field} has shape {array.shape}, not {'[N]' if _FIELDS[field] == 1 else '[codebooks, T]'} with tokens"
+    elif array.size > _MAX_TOKENS:  # before anything looks at them: a broadcast array may claim any number
+        yield f"{field} has shape {array.shape}, more than {_MAX_TOKENS} tokens"
     elif array.min() < 0 or array.max() >= 2**31:
         yield f"{field} holds {array.min()} … {array.max()}, not token ids"
 
@@ -133,11 +152,13 @@ def _misfits(voice: Voice, config: BarkConfig) -> Iterator[str]:
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     arrays = {}
-    with zipfile.ZipFile(path) as archive:
+    with _open(path) as file, zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             key, _, suffix = member.filename.rpartition(".")
             if suffix != "npy" or key not in PROMPTS:
                 continue
+            if key in arrays:
+                raise ValueError(f"{key} is in it twice")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{key} is compressed by another method than deflate")  # others unpack without limit
             with archive.open(member) as stream:
@@ -152,10 +173,19 @@ def _read_triple(prefix: Path) -> dict[str, npt.NDArray[np.generic]]:
 def read_npy(path: Path) -> npt.NDArray[np.generic]:
     """The array in an `.npy` file. No pickle is executed, and its declared size is not trusted. Raises VoiceError."""
     try:
-        with path.open("rb") as stream:
+        with _open(path) as stream:
             return _parse_npy(stream)
     except Exception as error:  # numpy's parser raises a dozen kinds on damaged files
-        raise VoiceError(f"cannot read {path}: {error}") from error
+        raise VoiceError(f"cannot read {path}: {shorten(error)}") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    """A plain file of bounded size: opening a pipe may take for ever, and so may a zip file's table of contents."""
+    if not path.is_file():
+        raise FileNotFoundError("it is not a file" if path.exists() else "there is no such file")
+    if path.stat().st_size > _MAX_FILE:
+        raise ValueError(f"it exceeds {_MAX_FILE} bytes")
+    return path.open("rb")
 
 
 def _parse_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
@@ -164,8 +194,12 @@ def _parse_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
     if len(data) > _MAX_BYTES:
         raise ValueError(f"an array exceeds {_MAX_BYTES} bytes")
     file = io.BytesIO(data)
-    np.lib.format.read_magic(file)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"format version {version} is not one that NumPy uses for arrays of integers")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the shape {shape} is negative")
     flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=file.tell())
     return flat.reshape(shape, order="F" if fortran_order else "C")
 
@@ -196,4 +230,4 @@ def find_voice(spec: str, folder: Path | None, config: BarkConfig) -> Voice:
         )
     near = difflib.get_close_matches(spec.lower(), names) or difflib.get_close_matches(spec.lower(), VOICE_NAMES)
     hint = f"did you mean {' or '.join(near)}?" if near else "give a name from `bark-jax voices` or an .npz file"
-    raise VoiceError(f"there is no voice {spec!r}: {hint}")
+    raise VoiceError(f"there is no voice {quote(spec)}: {hint}")

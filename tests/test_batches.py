@@ -1,7 +1,8 @@
 """A batch on random tiny weights: every item is what it would be alone."""
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,12 +13,14 @@ from bark_jax import Bark, BarkConfig, Generation, Settings, Voice
 from bark_jax.generation import EmptyGeneration
 from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
+from bark_jax.stages import coarse, fine, semantic
 from bark_jax.text import TextError
 from bark_jax.voice import VoiceError
 
 BATCH, POOL = 3, 30
 
 Item = dict[str, Any]
+Spoken = tuple[Item, Generation]  # with what it gives alone
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def voices(bark: Bark) -> list[Voice]:
 
 
 @pytest.fixture(scope="module")
-def pool(bark: Bark, voices: Sequence[Voice]) -> list[tuple[Item, Generation]]:
+def pool(bark: Bark, voices: Sequence[Voice]) -> list[Spoken]:
     """Items of many kinds, and each of them spoken alone."""
     rng = np.random.default_rng(0)
     items = [random_item(rng, voices) for _ in range(POOL)]
@@ -60,6 +63,10 @@ def speak(bark: Bark, **arguments: Any) -> Any:
         return bark.generate(**arguments)
 
 
+def speak_together(bark: Bark, items: Sequence[Spoken]) -> list[Generation]:
+    return speak(bark, **{name: [item[name] for item, _ in items] for name in items[0][0]})
+
+
 def assert_same(ours: Generation, alone: Generation) -> None:
     assert (ours.text, ours.seed) == (alone.text, alone.seed)
     for name in ("semantic", "coarse", "fine"):
@@ -67,21 +74,65 @@ def assert_same(ours: Generation, alone: Generation) -> None:
     np.testing.assert_allclose(ours.waveform, alone.waveform, atol=1e-5)
 
 
-def test_the_pool_has_items_of_all_kinds(pool: list[tuple[Item, Generation]]) -> None:
+def test_the_pool_has_items_of_all_kinds(pool: list[Spoken]) -> None:
     lengths = [len(alone.semantic) for _, alone in pool]
     assert 0 in lengths
     assert max(lengths) > 300
     assert len(set(lengths)) > 10
 
 
-@pytest.mark.parametrize("mixtures", [12, pytest.param(150, marks=pytest.mark.slow)])
-def test_every_item_is_what_it_would_be_alone(bark: Bark, pool: list[tuple[Item, Generation]], mixtures: int) -> None:
+@pytest.mark.parametrize(
+    ("mixtures", "sizes"), [(12, [BATCH]), pytest.param(600, [1, 2, BATCH, 5], marks=pytest.mark.slow)]
+)
+def test_every_item_is_what_it_would_be_alone(
+    bark: Bark, pool: list[Spoken], mixtures: int, sizes: Sequence[int]
+) -> None:
     rng = np.random.default_rng(mixtures)
     for _ in range(mixtures):
-        items = [pool[i] for i in rng.integers(POOL, size=BATCH)]
-        batch = {name: [item[name] for item, _ in items] for name in items[0][0]}
-        for ours, (_, alone) in zip(speak(bark, **batch), items, strict=True):
+        items = [pool[i] for i in rng.integers(POOL, size=rng.choice(sizes))]
+        for ours, (_, alone) in zip(speak_together(bark, items), items, strict=True):
             assert_same(ours, alone)
+
+
+def test_positions_do_not_matter(bark: Bark, pool: list[Spoken]) -> None:
+    by_length = sorted(pool, key=lambda item: len(item[1].semantic))
+    for items in itertools.permutations([by_length[0], by_length[POOL // 2], by_length[-1]]):
+        for ours, (_, alone) in zip(speak_together(bark, items), items, strict=True):
+            assert_same(ours, alone)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How far the last run went: steps of the semantic and coarse loops as the device counted them, fine windows."""
+    taken: dict[str, int] = {}
+
+    def count(stage: Any, name: str, of: Callable[[Any, Any], Any]) -> None:
+        def advance(*arguments: Any, original: Any = stage._advance, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            taken[name] = int(of(arguments, result))
+            return result
+
+        monkeypatch.setattr(stage, "_advance", advance)
+
+    count(semantic, "semantic", lambda _, state: state.step)
+    count(coarse, "coarse", lambda _, state: state.step)
+    count(fine, "fine", lambda arguments, _: arguments[-1])  # the windows' end
+    return taken
+
+
+def test_rows_that_end_early_cost_no_more_than_the_longest(
+    bark: Bark, pool: list[Spoken], steps: dict[str, int]
+) -> None:
+    def cost(items: Sequence[Spoken]) -> dict[str, int]:
+        steps.update(semantic=0, coarse=0, fine=0)  # a stage without work is not begun
+        speak_together(bark, items)
+        return dict(steps)
+
+    alone = [cost([item]) for item in pool[:12]]
+    assert len({taken["semantic"] for taken in alone}) > 6
+    for first in range(10):
+        longest = {name: max(taken[name] for taken in alone[first : first + BATCH]) for name in alone[0]}
+        assert cost(pool[first : first + BATCH]) == longest
 
 
 def test_one_voice_seed_and_settings_serve_all(bark: Bark, voices: Sequence[Voice]) -> None:

@@ -115,13 +115,16 @@ def stop_rule(rules: SemanticConfig, settings: Sequence[Settings]) -> StopRule:
     """When the items with these settings end."""
 
     def limit(seconds: float | None) -> int:
-        if seconds is None or seconds * rules.rate_hz >= rules.max_new:
-            return rules.max_new
-        return max(1, int(seconds * rules.rate_hz))
+        tokens = math.inf if seconds is None else float(seconds) * rules.rate_hz
+        return rules.max_new if tokens >= rules.max_new else max(1, int(tokens))
+
+    def threshold(probability: float | None) -> float:
+        # Below the least normal float32 it would be 0, which even an end that is not allowed reaches.
+        return math.inf if probability is None else max(float(probability), float(np.finfo(np.float32).tiny))
 
     return StopRule(
         allowed=jnp.asarray([s.allow_early_stop for s in settings]),
-        min_eos_p=jnp.asarray([np.float32(np.inf if s.min_eos_p is None else s.min_eos_p) for s in settings]),
+        min_eos_p=jnp.asarray(np.array([threshold(s.min_eos_p) for s in settings], np.float32)),
         limit=jnp.asarray(np.array([limit(s.max_seconds) for s in settings], np.int32)),
     )
 
