@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from bark_jax.voice import Voice
 
 class EmptyGeneration(UserWarning):
     """The model ended the clip before its first token."""
+
+
+class Tokens(NamedTuple):
+    """What the transformers make of one text."""
+
+    semantic: np.ndarray  # [N] int32
+    coarse: np.ndarray  # [2, T] int32
+    fine: np.ndarray  # [8, T] int32
 
 
 @dataclass(frozen=True, kw_only=True)
