@@ -125,7 +125,7 @@ class Joiner:
         """
         self.held = np.concatenate([self.held, self.trimmer.finish()])
         pause_after = _silence(pause, self.sample_rate)
-        if not len(self.held):
+        if self.start is None and not len(self.held):
             self.silence = max(self.silence, pause_after, key=len)
             self._begin_piece()
             here = self.emitted + len(self.tail)

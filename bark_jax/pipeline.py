@@ -2,7 +2,6 @@
 
 import secrets
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from tokenizers import Tokenizer
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError
 from bark_jax.config import BarkConfig
-from bark_jax.generation import EmptyGeneration, Generation, Tokens
+from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.hub import resolve
 from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
 from bark_jax.models.encodec import Encodec
@@ -188,9 +187,7 @@ class Bark:
                 options.append(self.options(*choice, **overrides))
         results = self.generate_clips(texts, ids, options, progress) if texts else []
         for result in results:
-            if not len(result.semantic):
-                message = f"the model ended the clip before its first token (seed {result.seed}): try another seed"
-                warnings.warn(message, EmptyGeneration, stacklevel=2)
+            warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
 
     def generate_clips(

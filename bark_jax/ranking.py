@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bark_jax.audio import Waveform
-from bark_jax.generation import Generation
+from bark_jax.generation import Generation, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.joining import loud_windows
 from bark_jax.settings import SettingsError
@@ -73,6 +73,7 @@ def best_of(
     clips = bark.generate_clips([text] * n, ids, takes, progress)
     scores = score_takes(bark, ids, takes, [clip.semantic for clip in clips], (clip.waveform for clip in clips))
     order = sorted(range(n), key=lambda take: -scores[take].total)  # of equals the earlier first
+    warn_if_empty(clips[order[0]].semantic, f"all {n} takes", stacklevel=3)
     kept = order if keep_all else order[:1]
     return Ranked(scores=tuple(scores[take] for take in order), generations=tuple(clips[take] for take in kept))
 

@@ -5,7 +5,6 @@ Pieces are made batch by batch and joined in order, so that memory holds one bat
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bark_jax.delivery import Delivery
-from bark_jax.generation import EmptyGeneration, Tokens
+from bark_jax.generation import Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed, naming
 from bark_jax.joining import Join, Joiner
 from bark_jax.ranking import Score, score_takes
@@ -23,13 +22,14 @@ from bark_jax.settings import Settings
 from bark_jax.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.streaming import AHEAD, Check, Part, Stream
 from bark_jax.text import encode_text, normalize
-from bark_jax.voice import Voice, VoiceError
+from bark_jax.voice import Voice
 
 if TYPE_CHECKING:
     from bark_jax.pipeline import Bark, StageProgress, VoiceSource
 
 T = TypeVar("T")
 
+MIN_VOICE = 0.5  # seconds of a piece that later ones take their voice from
 PIECES = "pieces"  # what progress calls the pieces that are done
 
 
@@ -134,7 +134,7 @@ def respeak(
         piece=piece, voice=options.voice, seed=seed, take=take, settings=options.settings, tokens=tokens,
         timings=timings,
     )  # fmt: skip
-    _warn_if_empty(again)
+    warn_if_empty(tokens.semantic, f"piece {index} (seed {seed})", stacklevel=3)
     return join_again(bark, speech, [*speech.pieces[:index], again, *speech.pieces[index + 1 :]])
 
 
@@ -214,7 +214,7 @@ def _speak_batch(
                 timings={stage: seconds / len(indices) for stage, seconds in timings.items()},
             )
         )  # fmt: skip
-        _warn_if_empty(said[-1])
+        warn_if_empty(tokens[best].semantic, f"piece {index} (seed {options[best].seed})", stacklevel=2)
     return said
 
 
@@ -238,15 +238,6 @@ def _fill(rows: Sequence[T], count: int) -> list[T]:
 
 def _as_voice(bark: "Bark", tokens: Tokens, index: int) -> Voice | None:
     """A piece as the voice of later ones; None if it is too short to be one."""
-    try:
-        voice = Voice(**tokens._asdict(), name=f"piece {index}")
-        voice.check(bark.config)
-    except VoiceError:
+    if len(tokens.semantic) < MIN_VOICE * bark.config.semantic.rate_hz:
         return None
-    return voice
-
-
-def _warn_if_empty(said: SpokenPiece) -> None:
-    if not len(said.tokens.semantic):
-        message = f"nothing was said for {said.piece.text!r} (seed {said.seed}): speak that piece again"
-        warnings.warn(message, EmptyGeneration, stacklevel=2)
+    return Voice(**tokens._asdict(), name=f"piece {index}")
