@@ -24,7 +24,11 @@ from bark_jax.speech import SpeechError
 from bark_jax.text import TextError
 from bark_jax.voice import VoiceError
 
-TEXT = "The first one. The second is longer. Three.\n\nANNA: I am Anna. I say more.\n\nBEN: I am Ben. So am I."
+TEXT = """The first one. [pause 0.1] The second is longer. [pause 0.2] Three.
+
+ANNA: I am Anna. [pause 0] I say more.
+
+BEN: I am Ben. [pause 0.5] So am I."""
 SHORT: dict[str, Any] = {"seed": 1, "batch_size": 2, "settings": Settings(max_seconds=1.3, min_eos_p=None)}
 CAST = {"ANNA": None, "BEN": None}
 
@@ -62,12 +66,14 @@ def test_pieces_come_in_order_with_their_pauses(speech: Speech) -> None:
     texts = ["The first one.", "The second is longer.", "Three.", "I am Anna.", "I say more.", "I am Ben.", "So am I."]
     assert [said.piece.text for said in speech.pieces] == texts
     assert [said.piece.speaker for said in speech.pieces] == [None] * 3 + ["ANNA"] * 2 + ["BEN"] * 2
-    end = 0.0
+    end, overlap = 0.0, 0.0
     for said in speech.pieces:
-        assert said.start == pytest.approx(end)
+        assert said.start == pytest.approx(end - overlap)
         assert said.end > said.start
         end = said.end + said.piece.pause
+        overlap = 0 if said.piece.pause else speech.join.fade
     assert speech.seconds == pytest.approx(end)
+    assert {0, 0.1, 0.2, 0.5} <= {said.piece.pause for said in speech.pieces}
     assert set(speech.timings) == {"semantic", "coarse", "fine", "codec"}
     assert speech.time_to_first_audio > 0
 
@@ -108,18 +114,18 @@ def test_every_speaker_keeps_his_voice(
 
 def test_what_is_too_short_is_no_voice(bark: Bark) -> None:
     tiny = Settings(max_seconds=0.4, min_eos_p=None)
-    assert names(bark.speak("One. Two. Three.", **{**SHORT, "settings": tiny})) == [None] * 3
+    assert names(bark.speak("One. [pause] Two. [pause] Three.", **{**SHORT, "settings": tiny})) == [None] * 3
 
 
 def test_another_length_of_text_compiles_nothing(bark: Bark, voice: Voice, speech: Speech) -> None:
     with compilations() as compiled:
-        bark.speak("One. Two. Three. Four. Five. Six.", voice, **SHORT)
+        bark.speak("One. [pause] Two. [pause] Three. [pause] Four. [pause] Five.", voice, **SHORT)
         bark.speak("One.", **SHORT)
     assert compiled == []
 
 
 def test_the_best_of_several_takes_is_kept(bark: Bark) -> None:
-    text = "The first one. The second is longer. Three."
+    text = "The first one. [pause] The second is longer. [pause] Three."
     best = bark.speak(text, best_of=2, **SHORT)
     for index, said in enumerate(best.pieces):
         assert said.seed == derive_seed(1, index, said.take)
@@ -133,9 +139,10 @@ def test_the_best_of_several_takes_is_kept(bark: Bark) -> None:
 
 def test_an_empty_piece_is_warned_of_and_skipped(bark: Bark) -> None:
     with pytest.warns(EmptyGeneration, match="piece . .seed .* before its first token") as warned:
-        speech = bark.speak("One. Two.", seed=1, min_eos_p=1e-9)
+        speech = bark.speak("One. [pause 1] Two.", seed=1, min_eos_p=1e-9)
     assert len(warned) == 2
     assert [said.end - said.start for said in speech.pieces] == [0, 0]
+    assert speech.seconds == 1
     assert speech.srt() == ""
 
 
@@ -173,7 +180,7 @@ def test_the_report_is_json(speech: Speech) -> None:
 
 
 def test_a_saved_speech_comes_back(bark: Bark, voice: Voice, tmp_path: Path) -> None:
-    speech = bark.speak("One. Two.\nANNA: Three.", voice, voices=CAST, best_of=2, **SHORT)
+    speech = bark.speak("One. [pause] Two.\nANNA: Three.", voice, voices=CAST, best_of=2, **SHORT)
     speech.save_report(tmp_path / "report.json")
     again = bark.load_speech(tmp_path / "report.json")
     assert_same(again, speech)
