@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import math
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -47,14 +48,24 @@ def split_cues(cues: Iterable[Cue]) -> Iterator[Cue]:
     shown = 0.0  # seconds, until which the cues before are shown
     for cue in cues:
         start, end = max(cue.start, shown), max(cue.end, shown)
-        lines = textwrap.wrap(cue.text, LINE)
-        texts = ["\n".join(lines[i : i + LINES]) for i in range(0, len(lines), LINES)]
+        texts = _split(cue.text)
         parts = list(itertools.accumulate(map(len, texts), initial=0))
         times = [start + (end - start) * part / max(1, parts[-1]) for part in parts]
         for text, (first, last) in zip(texts, itertools.pairwise(times), strict=True):
             if _milliseconds(first) < _milliseconds(last):
                 yield Cue(start=first, end=last, text=text, speaker=cue.speaker)
         shown = end
+
+
+def _split(text: str) -> list[str]:
+    """A text as few parts of at most two lines, of lengths as equal as its words allow."""
+    lines = textwrap.wrap(text, LINE)
+    count = math.ceil(len(lines) / LINES)
+    for width in range(len(text) // max(1, count), LINE * LINES):
+        parts = [textwrap.wrap(part, LINE) for part in textwrap.wrap(text, max(1, width))]
+        if len(parts) <= count and all(len(part) <= LINES for part in parts):
+            return ["\n".join(part) for part in parts]
+    return ["\n".join(lines[i : i + LINES]) for i in range(0, len(lines), LINES)]
 
 
 def _times(cue: Cue, point: str) -> str:

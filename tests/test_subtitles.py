@@ -38,6 +38,8 @@ def test_a_long_text_is_shown_in_parts_as_long_as_they_are() -> None:
     cues = list(split_cues([Cue(start=10, end=30, text=text)]))
     assert " ".join(cue.text.replace("\n", " ") for cue in cues) == text
     assert (cues[0].start, cues[-1].end) == (10, 30)
+    lengths = [len(cue.text) for cue in cues]
+    assert max(lengths) - min(lengths) <= 2 * len("word ")
     speeds = [len(cue.text) / (cue.end - cue.start) for cue in cues]
     assert max(speeds) == pytest.approx(min(speeds))
 
