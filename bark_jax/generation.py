@@ -1,8 +1,10 @@
 """What `Bark.generate` returns."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,21 @@ from bark_jax.voice import Voice
 
 class EmptyGeneration(UserWarning):
     """The model ended the clip before its first token."""
+
+
+def warn_if_empty(semantic: np.ndarray, what: str, stacklevel: int) -> None:
+    """Warn with EmptyGeneration that `what` has no tokens, from so many callers up, as `warnings.warn` counts them."""
+    if not len(semantic):
+        message = f"the model ended {what} before its first token: try another seed"
+        warnings.warn(message, EmptyGeneration, stacklevel=stacklevel + 1)
+
+
+class Tokens(NamedTuple):
+    """What the transformers make of one text."""
+
+    semantic: np.ndarray  # [N] int32
+    coarse: np.ndarray  # [2, T] int32
+    fine: np.ndarray  # [8, T] int32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What a caller hands to the pipeline, checked: tokens, seeds, and values for every item of a batch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +38,18 @@ def per_item(name: str, value: Any, count: int) -> list[Any]:
 
 
 @contextmanager
-def naming_item(index: int, count: int) -> Iterator[None]:
-    """Note on errors which item of a batch is to blame."""
+def naming(what: str) -> Iterator[None]:
+    """Note on errors what they are about."""
     try:
         yield
     except ValueError as error:
-        if count > 1:
-            error.add_note(f"This is about item {index} (counted from 0) of {count}.")
+        error.add_note(f"This is about {what}.")
         raise
+
+
+def naming_item(index: int, count: int) -> AbstractContextManager[None]:
+    """Note on errors which item of a batch is to blame."""
+    return naming(f"item {index} (counted from 0) of {count}") if count > 1 else nullcontext()
 
 
 def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], vocab: int) -> np.ndarray:
@@ -64,3 +68,11 @@ def check_seed(seed: int) -> None:
     """Raise SettingsError unless the seed is one that makes a key of its own."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {quote(seed)}")
+
+
+def derive_seed(seed: int, piece: int, take: int = 0) -> int:
+    """The seed of a take of a piece of a longer text, 0 … 2³² − 1, from that of the whole.
+
+    It is NumPy's `SeedSequence(seed, spawn_key=(piece, take)).generate_state(1)[0]`, which no version of it changes.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(piece, take)).generate_state(1)[0])

@@ -2,8 +2,7 @@
 
 import secrets
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias, cast, overload
@@ -21,20 +20,24 @@ from tokenizers import Tokenizer
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError
 from bark_jax.config import BarkConfig
-from bark_jax.generation import EmptyGeneration, Generation
+from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.hub import resolve
 from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
+from bark_jax.ranking import Ranked, best_of
 from bark_jax.sampling import fold_keys
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.sharding import check_mesh, pad_batch, put_parameter
+from bark_jax.speaking import join_again, plan, respeak, start_stream
+from bark_jax.speech import Speech
 from bark_jax.stages.coarse import generate_coarse
-from bark_jax.stages.codec import decode_codes, encode_waveform
+from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
 from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.progress import Progress
-from bark_jax.stages.semantic import generate_semantic
+from bark_jax.stages.semantic import generate_semantic, score_semantic
+from bark_jax.streaming import Stream
 from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
 from bark_jax.voice import Voice, VoiceError, find_voice, list_voices
 
@@ -181,40 +184,44 @@ class Bark:
         for index, (item, choice) in enumerate(zip(texts, choices, strict=True)):
             with naming_item(index, len(texts)):
                 ids.append(encode_text(self.tokenizer, item, self.config.semantic))
-                options.append(self._options(*choice, **overrides))
-        results = self._generate(texts, ids, options, progress) if texts else []
+                options.append(self.options(*choice, **overrides))
+        results = self.generate_clips(texts, ids, options, progress) if texts else []
+        for result in results:
+            warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
 
-    def _generate(
+    def generate_clips(
         self,
         texts: Sequence[str],
         ids: Sequence[np.ndarray],
         options: Sequence[Options],
-        progress: StageProgress | None,
+        progress: StageProgress | None = None,
     ) -> list[Generation]:
-        timings: dict[str, float] = {}
-
-        def run(stage: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-            started = time.perf_counter()
-            outputs = self._run(stage, inputs, options, partial(progress, stage) if progress else None)
-            timings[stage] = time.perf_counter() - started
-            return outputs
-
-        semantic = run("semantic", ids)
-        for tokens, option in zip(semantic, options, strict=True):
-            _warn_if_empty(tokens, option.seed, stacklevel=4)
-        coarse = run("coarse", semantic)
-        fine = run("fine", coarse)
-        waveforms = run("codec", fine)
+        """`generate` for texts that are encoded and choices that are made: at least one of each, and as many."""
+        tokens, timings = self.generate_tokens(ids, options, progress)
+        started = time.perf_counter()
+        waveforms = self._run(
+            "codec", [t.fine for t in tokens], options, partial(progress, "codec") if progress else None
+        )
+        timings["codec"] = time.perf_counter() - started
+        rate = self.config.codec.sample_rate
         return [
-            Generation(
-                text=text, seed=option.seed, sample_rate=self.config.codec.sample_rate, waveform=waveform,
-                semantic=semantic, coarse=coarse, fine=fine, timings=timings,
-            )
-            for text, option, waveform, semantic, coarse, fine in zip(
-                texts, options, waveforms, semantic, coarse, fine, strict=True
-            )
-        ]  # fmt: skip
+            Generation(text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, **made._asdict())
+            for t, o, w, made in zip(texts, options, waveforms, tokens, strict=True)
+        ]
+
+    def generate_tokens(
+        self, ids: Sequence[np.ndarray], options: Sequence[Options], progress: StageProgress | None = None
+    ) -> tuple[list[Tokens], dict[str, float]]:
+        """`generate_clips` without the codec: the tokens of each item, and the seconds of each stage."""
+        results: dict[str, list[np.ndarray]] = {}
+        timings: dict[str, float] = {}
+        inputs = ids
+        for stage in Tokens._fields:
+            started = time.perf_counter()
+            inputs = self._run(stage, inputs, options, partial(progress, stage) if progress else None)
+            results[stage], timings[stage] = list(inputs), time.perf_counter() - started
+        return [Tokens(*made) for made in zip(*results.values(), strict=True)], timings
 
     def _run(
         self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None
@@ -234,8 +241,8 @@ class Bark:
         network = cast(nnx.Module, getattr(self, name))
         return checkpoint.map_parameters(_put(self.mesh, offload=False), network) if self.offload else network
 
-    def _options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: Any) -> Options:
-        """The choices for one item, checked, with a fresh seed if there is none."""
+    def options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: Any) -> Options:
+        """The choices for one item, checked, with a fresh seed if there is none. Raises as `generate` does."""
         if seed is None:
             if self.mesh is not None and self.mesh.is_multi_process:
                 raise SettingsError("give a seed: the processes of a mesh must all use the same one")
@@ -246,6 +253,101 @@ class Bark:
         settings = (self.settings if settings is None else settings).replace(**overrides)
         settings.check(self.config)
         return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
+
+    def speak(
+        self,
+        text: str,
+        voice: VoiceSource = None,
+        *,
+        voices: Mapping[str, VoiceSource] | None = None,
+        seed: int | None = None,
+        settings: Settings | None = None,
+        progress: StageProgress | None = None,
+        **overrides: Any,
+    ) -> Speech:
+        """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
+
+        voice: that of the text; without one, that of its first piece is carried on. voices: those of speakers, whose
+        lines begin with "NAME: "; None for one who keeps that of his own first piece. seed: of which every piece's seed
+        is derived. settings: of all pieces. overrides: fields of `Settings`, such as `semantic_temperature=0.5`, and of
+        `Delivery`, such as `keep_voice="rolling"`, `language="de"`, `batch_size=8`, `best_of=4`. progress: as in
+        `generate`, for every batch, and with ("pieces", done, all).
+
+        Raises TextError, VoiceError, SettingsError; warns with EmptyGeneration of a piece without a sound.
+        """
+        job = plan(self, text, voice, voices or {}, seed, settings, overrides)
+        stream = start_stream(self, job, progress, ahead=0)
+        return stream.speech(list(stream))
+
+    def stream(
+        self,
+        text: str,
+        voice: VoiceSource = None,
+        *,
+        voices: Mapping[str, VoiceSource] | None = None,
+        seed: int | None = None,
+        settings: Settings | None = None,
+        progress: StageProgress | None = None,
+        **overrides: Any,
+    ) -> Stream:
+        """`speak`, heard while it is made: `for chunk in bark.stream(text)`, each float32 of about a second.
+
+        A thread works ahead, and calls `progress`. Together the chunks are the waveform of `speak`. Bad input raises at
+        once; an error in the work, when the iteration gets there.
+        """
+        return start_stream(self, plan(self, text, voice, voices or {}, seed, settings, overrides), progress)
+
+    def respeak(
+        self,
+        speech: Speech | str | Path,
+        piece: int,
+        *,
+        text: str | None = None,
+        seed: int | None = None,
+        settings: Settings | None = None,
+        progress: StageProgress | None = None,
+        **overrides: Any,
+    ) -> Speech:
+        """A speech, or one in a file of `Speech.save_report`, with one piece, counted from 0, spoken anew.
+
+        By default with its voice, settings and text, and the seed of its next take. All other pieces stay as they are,
+        even those that had this one for a voice. Raises SpeechError, TextError, SettingsError.
+        """
+        speech = speech if isinstance(speech, Speech) else Speech.load_report(speech, self.config)
+        return respeak(self, speech, piece, text, seed, settings, overrides, progress)
+
+    def load_speech(self, path: str | Path) -> Speech:
+        """The speech in a file of `Speech.save_report`, its audio decoded again. Raises SpeechError."""
+        speech = Speech.load_report(path, self.config)
+        return join_again(self, speech, speech.pieces)
+
+    def best_of(
+        self,
+        text: str,
+        n: int = 4,
+        voice: VoiceSource = None,
+        *,
+        seed: int | None = None,
+        keep_all: bool = False,
+        settings: Settings | None = None,
+        progress: StageProgress | None = None,
+        **overrides: Any,
+    ) -> Ranked:
+        """Speak a text n times, as one batch, and rank the takes by the score of `bark_jax.ranking`.
+
+        Each take has its own seed, derived from `seed`. keep_all: return all takes, not only the best. Otherwise as
+        `generate`.
+        """
+        return best_of(self, text, self.options(voice, seed, settings, **overrides), n, keep_all, progress)
+
+    def score_semantic(
+        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
+    ) -> list[float | None]:
+        """The mean log-probability, in nats, of each item's semantic tokens given its text and voice; None if empty."""
+        gpt = cast(GPT, self._network("semantic"))
+        texts, tokens = pad_batch(ids, self.mesh), pad_batch(semantic, self.mesh)
+        voices = [option.voice for option in pad_batch(options, self.mesh)]
+        return score_semantic(gpt, self.config, texts, tokens, voices)[: len(ids)]
 
     def text_to_semantic(
         self,
@@ -258,9 +360,9 @@ class Bark:
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ 768 at 49.9 Hz. Raises and warns as `generate` does."""
         ids = encode_text(self.tokenizer, text, self.config.semantic)
-        options = self._options(voice, seed, settings)
+        options = self.options(voice, seed, settings)
         tokens = self._run("semantic", [ids], [options], progress)[0]
-        _warn_if_empty(tokens, options.seed, stacklevel=3)
+        warn_if_empty(tokens, f"the clip (seed {options.seed})", stacklevel=2)
         return tokens
 
     def semantic_to_coarse(
@@ -274,7 +376,7 @@ class Bark:
     ) -> np.ndarray:
         """Semantic tokens, int [N] → the first two codebooks, int32 [2, T] at 75 Hz. Raises TokenError."""
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
-        return self._run("coarse", [semantic], [self._options(voice, seed, settings)], progress)[0]
+        return self._run("coarse", [semantic], [self.options(voice, seed, settings)], progress)[0]
 
     def coarse_to_fine(
         self,
@@ -288,7 +390,7 @@ class Bark:
         """The first two codebooks, int [2, T] → all, int32 [8, T]. Raises TokenError."""
         codec = self.config.codec
         coarse = check_tokens(coarse, "coarse codes", (self.config.coarse.codebooks, None), codec.codebook_size)
-        return self._run("fine", [coarse], [self._options(voice, seed, settings)], progress)[0]
+        return self._run("fine", [coarse], [self.options(voice, seed, settings)], progress)[0]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """Codes, int [K ≤ 8, T] → waveform, float32 [T · 320] at 24 kHz. Raises TokenError."""
@@ -297,6 +399,11 @@ class Bark:
         if not 1 <= len(codes) <= codec.codebooks:
             raise TokenError(f"codes must have 1 … {codec.codebooks} codebooks, not {len(codes)}")
         return self._run("codec", [codes], [], progress)[0]
+
+    def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """`decode` of int32 [8, T], second by second: float32 [≤ 75 · 320] each time."""
+        codec = cast(Encodec, self._network("codec"))
+        return (rows[0] for rows in decode_pieces(codec, pad_batch([codes], self.mesh)))
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Mono waveform, float [N] at 24 kHz within −1 … 1 (as from `audio.read_audio`) → codes, int32 [8, ⌈N / 320⌉].
@@ -328,12 +435,6 @@ class Bark:
     def voices(self) -> list[str]:
         """Names of the voices that came with the checkpoint."""
         return list_voices(self.voice_folder) if self.voice_folder else []
-
-
-def _warn_if_empty(semantic: np.ndarray, seed: int, *, stacklevel: int) -> None:
-    if not len(semantic):
-        message = f"the model ended the clip before its first token (seed {seed}): try another seed"
-        warnings.warn(message, EmptyGeneration, stacklevel=stacklevel)
 
 
 def default_dtype() -> str:

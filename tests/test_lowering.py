@@ -49,6 +49,7 @@ class Exporter:
 def run_semantic(network: Any, config: BarkConfig, batch: int) -> None:
     texts = [np.zeros(9, np.int32)] * batch
     semantic.generate_semantic(network, config, texts, keys(batch), settings(config, batch))
+    semantic.score_semantic(network, config, texts, texts, [None] * batch)
 
 
 def run_coarse(network: Any, config: BarkConfig, batch: int) -> None:
@@ -62,7 +63,9 @@ def run_fine(network: Any, config: BarkConfig, batch: int) -> None:
 
 
 def run_codec(network: Any, config: BarkConfig, batch: int) -> None:
-    codec.decode_codes(network, config, [np.zeros((config.codec.codebooks, 300), np.int32)] * batch)
+    codes = [np.zeros((config.codec.codebooks, 300), np.int32)] * batch
+    codec.decode_codes(network, config, codes)
+    next(codec.decode_pieces(network, codes))
     codec.encode_waveform(network, np.zeros(config.codec.sample_rate, np.float32))
 
 

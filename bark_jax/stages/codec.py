@@ -4,7 +4,8 @@ Axes: B batch, K codebooks, T frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -34,18 +35,37 @@ def decode_codes(
     before and after, with (frames done, all frames) of the longest item.
     """
     lengths = np.array([c.shape[1] for c in codes], np.int32)
-    padded = np.zeros((len(codes), codes[0].shape[0], frame_capacity(config, int(lengths.max()))), np.int32)
-    for row, item in zip(padded, codes, strict=True):
-        row[:, : item.shape[1]] = item
     total = int(lengths.max())
     if progress:
         progress(0, total)
     if not total:
         return [np.zeros(0, np.float32) for _ in codes]
+    padded = _pad_right(codes, frame_capacity(config, total))
     waveforms = fetch(_decode(codec, *put_batch((padded, lengths), batch_sharding(codec))))
     if progress:
         progress(total, total)
     return [w[: length * config.codec.hop] for w, length in zip(waveforms, lengths, strict=True)]
+
+
+def decode_pieces(codec: Encodec, codes: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """`decode_codes`, second by second: each time, for every item, the next float32 samples, at most PIECE · hop."""
+    lengths = np.array([c.shape[1] for c in codes], np.int32)
+    pieces = math.ceil(int(lengths.max()) / PIECE)
+    padded, sharding = _pad_right(codes, pieces * PIECE), batch_sharding(codec)
+    state = put_batch(_start(codec, len(codes)), sharding)
+    for first in range(0, pieces * PIECE, PIECE):
+        left = lengths - first
+        piece = put_batch((padded[:, :, first : first + PIECE], left), sharding)
+        samples, state = _decode_piece(codec, *piece, state)
+        yield [w[: max(0, n) * codec.hop] for w, n in zip(fetch(samples), left, strict=True)]
+
+
+def _pad_right(codes: Sequence[np.ndarray], frames: int) -> np.ndarray:
+    """[B, K, frames] int32."""
+    padded = np.zeros((len(codes), codes[0].shape[0], frames), np.int32)
+    for row, item in zip(padded, codes, strict=True):
+        row[:, : item.shape[1]] = item
+    return padded
 
 
 def encode_waveform(codec: Encodec, waveform: np.ndarray) -> np.ndarray:
@@ -70,6 +90,16 @@ def _decode(codec: Encodec, codes: Array, lengths: Array) -> Array:
     silence = jnp.zeros((batch, pieces * PIECE * hop), jnp.float32)
     used = -(-lengths.max() // PIECE)
     return jax.lax.fori_loop(0, used, decode_piece, (silence, codec.decoder.start(batch)))[0]
+
+
+@partial(jax.jit, static_argnums=1)
+def _start(codec: Encodec, batch: int) -> DecoderState:
+    return codec.decoder.start(batch)
+
+
+@partial(jax.jit, donate_argnames="state")
+def _decode_piece(codec: Encodec, codes: Array, lengths: Array, state: DecoderState) -> tuple[Array, DecoderState]:
+    return codec.decode_piece(codes, lengths, state)
 
 
 @jax.jit

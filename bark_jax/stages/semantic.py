@@ -60,11 +60,7 @@ def generate_semantic(
     the sequence. `progress` is called with (tokens so far, most tokens) every few steps.
     """
     rules = config.semantic
-    text = _pad_right(texts, rules.max_text, rules.text_pad)
-    history = _pad_right(
-        [v.semantic[-rules.max_text :] if v else np.zeros(0, np.int32) for v in voices or [None] * len(texts)],
-        rules.max_text, rules.pad,
-    )  # fmt: skip
+    text, history = prompt_rows(rules, texts, voices or [None] * len(texts))
     stop = stop_rule(rules, settings)
     sampling = Sampling.of(settings, "semantic")
     sharding = batch_sharding(gpt)
@@ -80,6 +76,37 @@ def generate_semantic(
             if state.done.all():
                 break
     return [row[:length] for row, length in zip(fetch(state.tokens), fetch(state.lengths), strict=True)]
+
+
+def score_semantic(
+    gpt: GPT,
+    config: BarkConfig,
+    texts: Sequence[np.ndarray],
+    semantic: Sequence[np.ndarray],
+    voices: Sequence[Voice | None],
+) -> list[float | None]:
+    """How probable a batch of semantic tokens is to the model: the mean of their log-probabilities, per item.
+
+    texts, voices: as in `generate_semantic`; semantic: int [N ≤ max_new] each. The distribution is the model's own, of
+    all semantic tokens and the end of the sequence, without temperature or filters. None for an item without tokens.
+    """
+    rules = config.semantic
+    text, history = prompt_rows(rules, texts, voices)
+    tokens = _pad_right(semantic, rules.max_new, rules.pad)
+    sharding = batch_sharding(gpt)
+    scores = fetch(_log_probabilities(gpt, rules, *put_batch((text, history, tokens), sharding)))
+    return [
+        float(row[: len(own)].mean(dtype=np.float64)) if len(own) else None
+        for row, own in zip(scores, semantic, strict=True)
+    ]
+
+
+def prompt_rows(
+    rules: SemanticConfig, texts: Sequence[np.ndarray], voices: Sequence[Voice | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Text ids and history of each item, padded, int32 [B, max_text]."""
+    history = [v.semantic[-rules.max_text :] if v else np.zeros(0, np.int32) for v in voices]
+    return _pad_right(texts, rules.max_text, rules.text_pad), _pad_right(history, rules.max_text, rules.pad)
 
 
 def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
@@ -181,3 +208,15 @@ def _advance(
 
     state = state._replace(cache=jax.lax.cond(state.step == 0, prefill, lambda: state.cache))
     return jax.lax.while_loop(unfinished, segment if fixed_trips else step, state)
+
+
+@partial(jax.jit, static_argnums=1)
+def _log_probabilities(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
+    """Log-probability of each token [B, N] given all before it, float32 [B, N]: one pass, no cache."""
+    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
+    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
+    logits = gpt(jnp.concatenate([merge_prompt(gpt, text, history), gpt.embed(fed)], axis=1))[:, rules.max_text :]
+    eos = logits[..., rules.pad, None]
+    log_p = jax.nn.log_softmax(jnp.concatenate([logits[..., : rules.vocab], eos], axis=2), axis=2)
+    known = jnp.minimum(tokens, rules.vocab - 1)  # what pads a row counts for nothing
+    return jnp.take_along_axis(log_p, known[..., None], axis=2)[..., 0]

@@ -1,0 +1,54 @@
+"""How a long text is spoken: cut, cast, joined."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from bark_jax.joining import Join
+from bark_jax.script import Pauses
+from bark_jax.settings import SettingsError
+
+KEEP_VOICE = ("fixed", "rolling", "first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How `Bark.speak` and `Bark.stream` treat a text. Raises SettingsError naming the field that is out of range.
+
+    keep_voice, how a speaker keeps his voice from one piece to the next:
+
+    - "fixed": every piece has the voice that was given. Without one, that of the speaker's own first piece.
+    - "first": every piece after a speaker's first has the voice of that one, also where a voice was given.
+    - "rolling": every piece continues the tokens of the speaker's piece before it. One piece at a time.
+    """
+
+    keep_voice: Literal["fixed", "rolling", "first"] = "fixed"
+    language: str = "en"  # of the text, for abbreviations and numbers
+    pauses: Pauses = field(default_factory=Pauses)
+    join: Join = field(default_factory=Join)
+    batch_size: int = 4  # clips made side by side; 1 has the first audio soonest
+    best_of: int = 1  # takes of every piece, of which the best is kept (see `bark_jax.ranking`)
+
+    def __post_init__(self) -> None:
+        if self.keep_voice not in KEEP_VOICE:
+            raise SettingsError(f"keep_voice must be one of {', '.join(KEEP_VOICE)}, not {self.keep_voice!r}")
+        for name in ("batch_size", "best_of"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SettingsError(f"{name} must be an integer ≥ 1, not {value!r}")
+        for name, kind in (("pauses", Pauses), ("join", Join)):
+            if not isinstance(getattr(self, name), kind):
+                raise SettingsError(f"{name} must be a {kind.__name__}, not {type(getattr(self, name)).__name__}")
+
+    @classmethod
+    def split(cls, overrides: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """The delivery that keywords ask for, and the keywords that are not about it."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        own = {name: value for name, value in overrides.items() if name in names}
+        return cls(**own), {name: value for name, value in overrides.items() if name not in names}
+
+    @property
+    def pieces_at_once(self) -> int:
+        """Pieces of a batch, all takes of each included."""
+        return max(1, self.batch_size // self.best_of)

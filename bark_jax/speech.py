@@ -1,0 +1,214 @@
+"""What `Bark.speak` returns: a long text, spoken, and all that is needed to speak any part of it again.
+
+A report is one JSON file with every text, seed, setting, voice and token; the audio follows from the tokens.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from bark_jax import subtitles
+from bark_jax.audio import AudioError, Waveform, write_audio
+from bark_jax.config import BarkConfig
+from bark_jax.files import replacing
+from bark_jax.generation import Tokens
+from bark_jax.inputs import check_seed, check_tokens
+from bark_jax.joining import Join
+from bark_jax.ranking import Score
+from bark_jax.script import Piece
+from bark_jax.settings import Settings
+from bark_jax.voice import Voice
+
+FORMAT = "bark_jax speech 1"
+_MAX_SILENCE = 3600  # seconds
+_PACKAGES = ("bark-jax", "jax", "jaxlib", "flax", "numpy")
+
+
+class SpeechError(ValueError):
+    """A report that cannot be read or written, or a piece that is not there."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpokenPiece:
+    """One clip of a speech, and what it was made from: generated alone from that, it has the same tokens."""
+
+    piece: Piece  # its text, its speaker and the pause after it
+    voice: Voice | None  # called "piece N" where it is an earlier piece of the same speech, counted from 0
+    seed: int
+    take: int  # 0 for the first attempt
+    settings: Settings
+    tokens: Tokens
+    score: Score | None = None  # where it is the best of several takes
+    timings: Mapping[str, float]  # seconds per stage: its share of what its batch took
+    start: float = 0.0  # seconds: where it lies in the joined waveform
+    end: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Speech:
+    """A whole text, spoken and joined."""
+
+    pieces: tuple[SpokenPiece, ...]
+    waveform: Waveform  # [samples] float32
+    sample_rate: int  # Hz
+    seed: int  # of which every piece's is derived (`bark_jax.inputs.derive_seed`)
+    lead: float  # seconds of silence before the first piece
+    join: Join
+    time_to_first_audio: float | None = None  # seconds of work before the first samples; None if nothing was made
+
+    @property
+    def seconds(self) -> float:
+        """Length of the waveform."""
+        return len(self.waveform) / self.sample_rate
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds of work per stage, all pieces together."""
+        stages = dict.fromkeys(stage for piece in self.pieces for stage in piece.timings)
+        return {stage: sum(piece.timings.get(stage, 0.0) for piece in self.pieces) for stage in stages}
+
+    def save(self, path: str | Path) -> None:
+        """Write the waveform to a .wav, .flac or .ogg file. Raises AudioError."""
+        write_audio(path, self.waveform, self.sample_rate)
+
+    def save_pieces(self, folder: str | Path, suffix: str = ".wav") -> list[Path]:
+        """Write every piece, as it is in the joined waveform, to `folder`/000.wav, 001.wav, …; returns the paths.
+
+        The folder is made if there is none. Raises AudioError.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"cannot write into {folder}: {error}") from error
+        paths = [folder / f"{index:03}{suffix}" for index in range(len(self.pieces))]
+        for path, piece in zip(paths, self.pieces, strict=True):
+            first, last = (round(seconds * self.sample_rate) for seconds in (piece.start, piece.end))
+            write_audio(path, self.waveform[first:last], self.sample_rate)
+        return paths
+
+    def srt(self) -> str:
+        """Subtitles in the SubRip format. Times within a piece are estimates (see `bark_jax.subtitles`)."""
+        return subtitles.srt(self._cues())
+
+    def vtt(self) -> str:
+        """Subtitles in the WebVTT format."""
+        return subtitles.vtt(self._cues())
+
+    def _cues(self) -> Iterator[subtitles.Cue]:
+        for said in self.pieces:
+            yield subtitles.Cue(start=said.start, end=said.end, text=said.piece.text, speaker=said.piece.speaker)
+
+    def report(self) -> dict[str, Any]:
+        """What was done, as JSON would hold it: everything but tokens and audio."""
+        return {
+            "format": FORMAT,
+            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "seconds": self.seconds,
+            "sample_rate": self.sample_rate,
+            "time_to_first_audio": self.time_to_first_audio,
+            "timings": self.timings,
+            "seed": self.seed,
+            "lead": self.lead,
+            "join": dataclasses.asdict(self.join),
+            "pieces": [_describe(said) for said in self.pieces],
+        }
+
+    def save_report(self, path: str | Path) -> None:
+        """Write the report with all tokens, for `Bark.load_speech`: JSON, whole or not at all. Raises SpeechError."""
+        voices = list({id(said.voice): said.voice for said in self.pieces if said.voice}.values())
+        report = self.report()
+        for described, said in zip(report["pieces"], self.pieces, strict=True):
+            described["tokens"] = _write_tokens(said.tokens)
+            described["voice_number"] = next((i for i, voice in enumerate(voices) if voice is said.voice), None)
+        report["voices"] = [{"name": v.name, **_write_tokens(Tokens(v.semantic, v.coarse, v.fine))} for v in voices]
+        try:
+            with replacing(Path(path)) as temporary:
+                temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SpeechError(f"cannot write the report {path}: {error}") from error
+
+    @classmethod
+    def load_report(cls, path: str | Path, config: BarkConfig) -> Self:
+        """What `save_report` wrote, checked against the model, as a speech without audio. Raises SpeechError."""
+        try:
+            report = json.loads(Path(path).read_text(encoding="utf-8"))
+            if report["format"] != FORMAT:
+                raise ValueError(f"its format is {report['format']!r}, not {FORMAT!r}")
+            check_seed(report["seed"])
+            voices = [_read_voice(stored, config) for stored in report["voices"]]
+            return cls(
+                pieces=tuple(_read_piece(stored, voices, config) for stored in report["pieces"]),
+                waveform=np.zeros(0, np.float32), sample_rate=config.codec.sample_rate, seed=report["seed"],
+                lead=_seconds(report["lead"]), join=Join(**report["join"]),
+            )  # fmt: skip
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            problem = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise SpeechError(f"cannot use the report {path}: {problem}") from error
+
+
+def _describe(said: SpokenPiece) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(said.piece),
+        "start": said.start,
+        "end": said.end,
+        "voice": said.voice and (said.voice.name or "unnamed"),
+        "seed": said.seed,
+        "take": said.take,
+        "settings": dataclasses.asdict(said.settings),
+        "score": said.score and dataclasses.asdict(said.score),
+        "semantic_tokens": len(said.tokens.semantic),
+        "frames": said.tokens.fine.shape[1],
+        "timings": dict(said.timings),
+    }
+
+
+def _read_piece(stored: dict[str, Any], voices: list[Voice], config: BarkConfig) -> SpokenPiece:
+    check_seed(stored["seed"])
+    names = [field.name for field in dataclasses.fields(Piece)]
+    piece = Piece(**{name: stored[name] for name in names})
+    if not isinstance(piece.text, str) or not isinstance(piece.speaker, str | None):
+        raise TypeError(f"a text or a speaker is not a string: {piece}")
+    _seconds(piece.pause)
+    number = stored["voice_number"]
+    return SpokenPiece(
+        piece=piece, voice=None if number is None else voices[number], seed=stored["seed"], take=int(stored["take"]),
+        settings=Settings().replace(**stored["settings"]), tokens=_read_tokens(stored["tokens"], config),
+        score=stored["score"] and Score(**stored["score"]),
+        timings={stage: float(seconds) for stage, seconds in stored["timings"].items()},
+    )  # fmt: skip
+
+
+def _read_voice(stored: dict[str, Any], config: BarkConfig) -> Voice:
+    voice = Voice(**_read_tokens(stored, config)._asdict(), name=stored["name"])
+    voice.check(config)
+    return voice
+
+
+def _write_tokens(tokens: Tokens) -> dict[str, list[str]]:
+    """Rows of numbers, each a string: one line of the file."""
+    return {name: [" ".join(map(str, row)) for row in np.atleast_2d(array)] for name, array in tokens._asdict().items()}
+
+
+def _read_tokens(stored: dict[str, list[str]], config: BarkConfig) -> Tokens:
+    """Raises TokenError for what the model does not know."""
+    rows = {name: np.array([row.split() for row in stored[name]], np.int64) for name in Tokens._fields}
+    codebook = config.codec.codebook_size
+    return Tokens(
+        semantic=check_tokens(rows["semantic"], "semantic tokens", (1, None), config.semantic.vocab)[0],
+        coarse=check_tokens(rows["coarse"], "coarse codes", (config.coarse.codebooks, None), codebook),
+        fine=check_tokens(rows["fine"], "fine codes", (config.codec.codebooks, None), codebook),
+    )
+
+
+def _seconds(value: object) -> float:
+    """A length of silence in a report."""
+    if not isinstance(value, int | float) or not 0 <= value <= _MAX_SILENCE:
+        raise ValueError(f"a silence must last 0 … {_MAX_SILENCE} seconds, not {value!r}")
+    return float(value)
