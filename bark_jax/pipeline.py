@@ -26,18 +26,18 @@ from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, namin
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.ranking import Ranked, best_of
 from bark_jax.sampling import fold_keys
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.sharding import check_mesh, pad_batch, put_parameter
-from bark_jax.speaking import join_again, plan, respeak, start_stream
-from bark_jax.speech import Speech
+from bark_jax.speech.ranking import Ranked, best_of
+from bark_jax.speech.speaking import join_again, plan, respeak, start_stream
+from bark_jax.speech.speech import Speech
+from bark_jax.speech.streaming import Stream
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
 from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.progress import Progress
 from bark_jax.stages.semantic import generate_semantic, score_semantic
-from bark_jax.streaming import Stream
 from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
 from bark_jax.voice import Voice, VoiceError, find_voice, list_voices
 
@@ -333,7 +333,7 @@ class Bark:
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Ranked:
-        """Speak a text n times, as one batch, and rank the takes by the score of `bark_jax.ranking`.
+        """Speak a text n times, as one batch, and rank the takes by the score of `bark_jax.speech.ranking`.
 
         Each take has its own seed, derived from `seed`. keep_all: return all takes, not only the best. Otherwise as
         `generate`.

@@ -12,7 +12,7 @@ import pytest
 
 from bark_jax import Bark, BarkConfig, Settings
 from bark_jax.settings import SettingsError
-from bark_jax.streaming import Check, work_ahead
+from bark_jax.speech.streaming import Check, work_ahead
 
 TEXT = "One. [pause 0.1] Two is longer. [pause 0] Three.\n\nFour. [pause] Five ends it."
 SHORT: dict[str, Any] = {"seed": 1, "batch_size": 2, "settings": Settings(max_seconds=1.3, min_eos_p=None)}

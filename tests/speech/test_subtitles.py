@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bark_jax.subtitles import LINE, LINES, Cue, split_cues, srt, vtt
+from bark_jax.speech.subtitles import LINE, LINES, Cue, split_cues, srt, vtt
 
 HELLO = Cue(start=0.5, end=2.25, text="Hello & <welcome>.")
 ANNA = Cue(start=3661.0004, end=3662, text="See --> there.", speaker="Anna & Ben")

@@ -19,9 +19,9 @@ from functools import cache
 from itertools import groupby, zip_longest
 from numbers import Integral, Real
 
-from bark_jax.pieces import Limits, cut
-from bark_jax.sentences import check_language
 from bark_jax.settings import SettingsError
+from bark_jax.speech.pieces import Limits, cut
+from bark_jax.speech.sentences import check_language
 from bark_jax.text import TextError, normalize
 
 MAX_PAUSE = 60  # seconds, of one mark
@@ -117,7 +117,7 @@ def write_script(
     order, but marks, labels, whitespace, and passages without a token. After the last one there is no silence unless a
     mark stands there.
 
-    `language` is one of `bark_jax.sentences.LANGUAGES`. `max_seconds` is by estimated rates of reading, and voices
+    `language` is one of `sentences.LANGUAGES`. `max_seconds` is by estimated rates of reading, and voices
     differ: the default leaves a margin to the 14 s of a clip. Raises TextError for an unusable mark, an unknown
     language, unusable names, a text with nothing to speak, and a character with more than `max_tokens` tokens;
     SettingsError for limits out of range.

@@ -13,16 +13,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from bark_jax import subtitles
 from bark_jax.audio import AudioError, Waveform, write_audio
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
 from bark_jax.generation import Tokens
 from bark_jax.inputs import check_seed, check_tokens
-from bark_jax.joining import Join
-from bark_jax.ranking import Score
-from bark_jax.script import Piece
 from bark_jax.settings import Settings
+from bark_jax.speech import subtitles
+from bark_jax.speech.joining import Join
+from bark_jax.speech.ranking import Score
+from bark_jax.speech.script import Piece
 from bark_jax.voice import Voice
 
 FORMAT = "bark_jax speech 1"
@@ -94,7 +94,7 @@ class Speech:
         return paths
 
     def srt(self) -> str:
-        """Subtitles in the SubRip format. Times within a piece are estimates (see `bark_jax.subtitles`)."""
+        """Subtitles in the SubRip format. Times within a piece are estimates (see `bark_jax.speech.subtitles`)."""
         return subtitles.srt(self._cues())
 
     def vtt(self) -> str:

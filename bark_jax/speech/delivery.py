@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from bark_jax.joining import Join
-from bark_jax.script import Pauses
 from bark_jax.settings import SettingsError
+from bark_jax.speech.joining import Join
+from bark_jax.speech.script import Pauses
 
 KEEP_VOICE = ("fixed", "rolling", "first")
 
@@ -28,7 +28,7 @@ class Delivery:
     pauses: Pauses = field(default_factory=Pauses)
     join: Join = field(default_factory=Join)
     batch_size: int = 4  # clips made side by side; 1 has the first audio soonest
-    best_of: int = 1  # takes of every piece, of which the best is kept (see `bark_jax.ranking`)
+    best_of: int = 1  # takes of every piece, of which the best is kept (see `bark_jax.speech.ranking`)
 
     def __post_init__(self) -> None:
         if self.keep_voice not in KEEP_VOICE:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bark_jax.joining import Join, Joiner, loud_windows
 from bark_jax.settings import SettingsError
+from bark_jax.speech.joining import Join, Joiner, loud_windows
 
 RATE = 8000
 WINDOW = RATE // 100

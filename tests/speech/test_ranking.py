@@ -11,8 +11,8 @@ import pytest
 from bark_jax import Bark, BarkConfig, Settings, Voice
 from bark_jax.generation import EmptyGeneration
 from bark_jax.inputs import Options, derive_seed
-from bark_jax.ranking import Score, clipping_share, silence_share
 from bark_jax.settings import SettingsError
+from bark_jax.speech.ranking import Score, clipping_share, silence_share
 from bark_jax.stages.semantic import merge_prompt, prompt_rows
 from bark_jax.text import encode_text
 

@@ -21,8 +21,8 @@ import numpy as np
 from bark_jax.audio import Waveform
 from bark_jax.generation import Generation, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
-from bark_jax.joining import loud_windows
 from bark_jax.settings import SettingsError
+from bark_jax.speech.joining import loud_windows
 from bark_jax.text import encode_text
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ CLIPPING_WEIGHT = 50.0
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How good a take is, by the formula of `bark_jax.ranking`."""
+    """How good a take is, by the formula of `bark_jax.speech.ranking`."""
 
     seed: int
     log_probability: float | None  # mean of the semantic tokens, nats; None for an empty clip

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from bark_jax.delivery import Delivery
 from bark_jax.generation import Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed, naming
-from bark_jax.joining import Join, Joiner
-from bark_jax.ranking import Score, score_takes
-from bark_jax.script import Piece, Script, write_script
 from bark_jax.settings import Settings
-from bark_jax.speech import Speech, SpeechError, SpokenPiece
-from bark_jax.streaming import AHEAD, Check, Part, Stream
+from bark_jax.speech.delivery import Delivery
+from bark_jax.speech.joining import Join, Joiner
+from bark_jax.speech.ranking import Score, score_takes
+from bark_jax.speech.script import Piece, Script, write_script
+from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
+from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
 from bark_jax.text import encode_text, normalize
 from bark_jax.voice import Voice
 

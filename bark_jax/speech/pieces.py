@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
 
-from bark_jax.sentences import Breaks, breaks, sentence_ends
+from bark_jax.speech.sentences import Breaks, breaks, sentence_ends
 from bark_jax.text import TextError
 
 _SHORT = 2.0  # seconds: a few words, which are better spoken with what stands beside them

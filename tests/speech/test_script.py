@@ -8,10 +8,10 @@ import sentencex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bark_jax.pieces import seconds_of
-from bark_jax.script import Pauses, Script, write_script
-from bark_jax.sentences import LANGUAGES, sentence_ends
 from bark_jax.settings import SettingsError
+from bark_jax.speech.pieces import seconds_of
+from bark_jax.speech.script import Pauses, Script, write_script
+from bark_jax.speech.sentences import LANGUAGES, sentence_ends
 from bark_jax.text import TextError, builtin_tokenizer
 
 # Two sentences each, and what a full stop there must not end.

@@ -20,7 +20,7 @@ from bark_jax.generation import EmptyGeneration
 from bark_jax.inputs import derive_seed
 from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
-from bark_jax.speech import SpeechError
+from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError
 from bark_jax.voice import VoiceError
 

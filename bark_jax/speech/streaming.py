@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from bark_jax.audio import Waveform
-from bark_jax.speech import Speech, SpokenPiece
+from bark_jax.speech.speech import Speech, SpokenPiece
 
 T = TypeVar("T")
 
