@@ -24,6 +24,7 @@ from bark_jax.config import ConfigError
 from bark_jax.generation import Generation
 from bark_jax.hub import converter, resolve
 from bark_jax.inputs import check_seed
+from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.text import TextError, normalize
@@ -126,8 +127,13 @@ def _say(options: argparse.Namespace) -> None:
     loaded = time.perf_counter() - started
     if options.model.startswith(RANDOM):
         _note(f"{options.model} has random weights: what comes out is noise. For speech: --model {DEFAULT_MODEL}")
-    with _Bars(hidden=options.quiet) as bars:
-        result = bark.generate(text, options.voice, seed=options.seed, progress=bars.update, **settings)
+    with remembering_ctrl_c() as raise_again, _Bars(hidden=options.quiet) as bars:
+
+        def report(stage: str, done: int, total: int) -> None:
+            raise_again()
+            bars.update(stage, done, total)
+
+        result = bark.generate(text, options.voice, seed=options.seed, progress=report, **settings)
     result.save(options.output)
     if not options.quiet:
         _note(_summary(result, options.output, loaded))

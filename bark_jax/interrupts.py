@@ -1,0 +1,40 @@
+"""Ctrl-C that is not lost."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def remembering_ctrl_c() -> Iterator[Callable[[], None]]:
+    """In this block Ctrl-C raises KeyboardInterrupt as ever; the function it yields raises it again, for a lost one.
+
+    Lost are exceptions in a callback of the garbage collector, of which JAX has one, and those that native code
+    discards: while JAX traces, that was one in twenty. Where Ctrl-C is ignored or handled otherwise, it stays so.
+    """
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+
+    def raise_again() -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield raise_again
+        return
+    report = sys.unraisablehook
+    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = lambda lost: None if lost.exc_type is KeyboardInterrupt else report(lost)
+    try:
+        yield raise_again
+    finally:
+        sys.unraisablehook = report
+        signal.signal(signal.SIGINT, signal.default_int_handler)
