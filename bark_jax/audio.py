@@ -1,5 +1,6 @@
 """Waveform ↔ audio file."""
 
+import io
 import math
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def write_audio(path: Path | str, waveform: Waveform, sample_rate: int) -> None:
                 file.write(waveform[start : start + _BLOCK])
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def wav_bytes(waveform: Waveform, sample_rate: int) -> bytes:
+    """A waveform [N], clipped to −1 … 1, as the bytes of a `.wav` file of 16 bits, which every player plays."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(waveform, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
 
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:

@@ -1,10 +1,9 @@
 """`bark-jax bench`: how fast Bark is on this machine."""
 
 import argparse
-import json
 
 from bark_jax import bench
-from bark_jax.cli.console import note
+from bark_jax.cli.console import note, print_json
 from bark_jax.cli.options import add_machine, use_compile_cache
 from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings
@@ -24,4 +23,7 @@ def _run(options: argparse.Namespace) -> None:
     note(f"loading {options.model} …")
     bark = Bark.from_pretrained(options.model, dtype=options.dtype)
     report = bench.measure(bark, options.seconds, lambda what: note(f"{what} …"))
-    print(json.dumps(report, indent=2, ensure_ascii=False) if options.json else bench.describe(report))
+    if options.json:
+        print_json(report)
+    else:
+        print(bench.describe(report))
