@@ -43,17 +43,20 @@ def write_audio(path: Path | str, waveform: Waveform, sample_rate: int) -> None:
     waveform = np.asarray(waveform, np.float32)
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise AudioError(f"cannot write {path}: the waveform {waveform.shape} is not a row of finite samples")
-    waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
     try:
-        data = _encode(waveform, sample_rate, path.suffix.lower())
+        data = encode_audio(waveform, sample_rate, path.suffix.lower())
         with replacing(path) as temporary:
             temporary.write_bytes(data)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
 
 
-def _encode(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
-    """The content of an audio file; in memory, as libsndfile is silent about a disk that fills up on closing."""
+def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
+    """The content of an audio file of a waveform [N], clipped to −1 … 1; the suffix chooses the format.
+
+    In memory, as libsndfile is silent about a disk that fills up on closing.
+    """
+    waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
     container, encoding = _ENCODINGS[suffix]
     content = io.BytesIO()
     with soundfile.SoundFile(content, "w", sample_rate, 1, encoding, format=container) as file:

@@ -8,6 +8,7 @@ kinds may share a folder. Whoever may write to it can make its readers run anyth
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 from filelock import FileLock
@@ -57,6 +58,13 @@ def enable(folder: Path | None = None) -> bool:
 def disable() -> None:
     """Compile everything anew and keep nothing, whatever JAX's environment variables say."""
     jax.config.update("jax_enable_compilation_cache", False)
+
+
+def current_folder() -> Path | None:
+    """Where this process keeps compiled programs now, if it does."""
+    settings: Any = jax.config  # its attributes are made at run time
+    folder = settings.jax_compilation_cache_dir if settings.jax_enable_compilation_cache else None
+    return Path(folder) if folder else None
 
 
 def _prepare(folder: Path) -> None:

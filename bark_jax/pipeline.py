@@ -39,7 +39,8 @@ from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.progress import Progress
 from bark_jax.stages.semantic import generate_semantic, score_semantic
 from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
-from bark_jax.voice import Voice, VoiceError, find_voice, list_voices
+from bark_jax.voice import Voice, VoiceError
+from bark_jax.voice_library import catalogue, find_voice
 
 RANDOM = "random:"  # before the name of a preset: random weights instead of a checkpoint
 
@@ -418,7 +419,10 @@ class Bark:
         return encode_waveform(cast(Encodec, self._network("codec")), waveform)
 
     def find_voice(self, voice: VoiceSource) -> Voice | None:
-        """Whatever `generate` takes for a voice, checked against this model. Raises VoiceError."""
+        """Whatever `generate` takes for a voice, checked against this model. Raises VoiceError.
+
+        A name is looked for among the voices that came with the model, then in the user's library.
+        """
         if isinstance(voice, Generation):
             voice = voice.as_voice()
         if voice is None:
@@ -433,8 +437,8 @@ class Bark:
         raise VoiceError(f"a voice is a name, a path, a Voice, a Generation or a dict, not {type(voice).__name__}")
 
     def voices(self) -> list[str]:
-        """Names of the voices that came with the checkpoint."""
-        return list_voices(self.voice_folder) if self.voice_folder else []
+        """Names that `generate` knows: the voices that came with the checkpoint, then those of the user's library."""
+        return [entry.name for entry in catalogue(self.voice_folder, published=False)]
 
 
 def default_dtype() -> str:

@@ -4,41 +4,74 @@ Axes: N semantic tokens, K codebooks, T frames.
 """
 
 import dataclasses
-import difflib
 import io
+import json
 import math
-import os
+import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
-from bark_jax.quoting import quote, shorten
-
-_LANGUAGES = ("de", "en", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
-_SPEAKERS = tuple(f"speaker_{i}" for i in range(10))
-
-VOICE_NAMES = (
-    "announcer", *_SPEAKERS,
-    *(f"{folder}{language}_{speaker}" for folder in ("", "v2/") for language in _LANGUAGES for speaker in _SPEAKERS),
-)  # fmt: skip
-"""The voices that Suno published. A checkpoint brings all, some or none of them."""
+from bark_jax.quoting import shorten
 
 _FIELDS = {"semantic": 1, "coarse": 2, "fine": 2}  # → number of axes; each is stored as {field}_prompt
 PROMPTS = tuple(f"{field}_prompt" for field in _FIELDS)
 _MAX_BYTES = 2**23  # of one stored array
 _MAX_FILE = 2**24  # bytes of one file
 _MAX_TOKENS = 2_000_000  # of one array, nearly an hour of fine codes: int32, as it is saved, it can be read again
+_METADATA = "metadata.json"  # in the .npz, where readers that ask for the three arrays do not look
+_MAX_METADATA_BYTES = 2**16
+MAX_CHARACTERS = 2000  # of each string in the metadata: all of them take less than the bytes above
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 
 class VoiceError(ValueError):
     """A voice that cannot be found, read or written, or that does not fit the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceMetadata:
+    """What is known of a voice beside its tokens. Strings become one line of printable text.
+
+    Raises VoiceError for values of other types, strings above `MAX_CHARACTERS`, and what is no tag of a language.
+    """
+
+    language: str | None = None  # a tag: "de", "pt-BR"
+    description: str | None = None
+    model: str | None = None  # that made it
+    seed: int | None = None  # it was made with
+    text: str | None = None  # it speaks
+
+    def __post_init__(self) -> None:
+        for field in ("language", "description", "model", "text"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, _one_line(field, value) or None)
+        if self.language is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", self.language):
+            raise VoiceError(f"the language of a voice is a tag such as de or pt-BR, not {self.language!r:.50}")
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 2**32):
+            raise VoiceError(f"the seed of a voice is an integer in 0 … 2³² − 1, not {self.seed!r:.50}")
+
+    def known(self) -> dict[str, Any]:
+        """The fields that are known, as JSON would hold them."""
+        return {field: value for field, value in dataclasses.asdict(self).items() if value is not None}
+
+
+def _one_line(field: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_CHARACTERS:
+        what = f"{len(value)} characters" if isinstance(value, str) else repr(value)[:50]
+        raise VoiceError(f"the {field} of a voice is a text of at most {MAX_CHARACTERS} characters, not {what}")
+    # Files of others are shown on terminals: no escape sequences, no halves of surrogate pairs.
+    return " ".join("".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in value).split())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,18 +86,18 @@ class Voice:
     coarse: npt.NDArray[np.int32]  # [2, T]
     fine: npt.NDArray[np.int32]  # [8, T]
     name: str | None = None  # for messages
+    metadata: VoiceMetadata = VoiceMetadata()
 
     def __post_init__(self) -> None:
         arrays = {field: _as_array(getattr(self, field)) for field in _FIELDS}
         self._refuse([problem for field, array in arrays.items() for problem in _malformations(field, array)])
         for field, array in arrays.items():
             object.__setattr__(self, field, array.astype(np.int32))
-        if not np.array_equal(self.fine[: len(self.coarse)], self.coarse):
-            self._refuse([f"coarse {self.coarse.shape} is not the beginning of fine {self.fine.shape}"])
+        self._refuse(list(_disagreements(arrays)))
 
     def check(self, config: BarkConfig) -> None:
         """Raise VoiceError with everything that does not fit the model: codebooks, token ranges, rates."""
-        self._refuse(list(_misfits(self, config)))
+        self._refuse(list(_misfits({field: getattr(self, field) for field in _FIELDS}, config)))
 
     def _refuse(self, problems: list[str]) -> None:
         if problems:
@@ -72,17 +105,22 @@ class Voice:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, npt.ArrayLike], config: BarkConfig | None = None, *, name: str | None = None
+        cls,
+        arrays: Mapping[str, npt.ArrayLike],
+        config: BarkConfig | None = None,
+        *,
+        name: str | None = None,
+        metadata: VoiceMetadata = VoiceMetadata(),
     ) -> Self:
         """From `semantic_prompt`, `coarse_prompt` and `fine_prompt`, checked against the model if a config is given."""
         missing = [prompt for prompt in PROMPTS if prompt not in arrays]
         if missing:
             raise VoiceError(f"{name or 'the voice'} lacks {', '.join(missing)}")
         try:
-            fields = {field: _as_array(arrays[f"{field}_prompt"]) for field in _FIELDS}
+            tokens = {field: _as_array(arrays[f"{field}_prompt"]) for field in _FIELDS}
         except Exception as error:  # NumPy's NpzFile reads its arrays only now
             raise VoiceError(f"{name or 'the voice'} cannot be read: {shorten(error)}") from error
-        voice = cls(**fields, name=name)
+        voice = cls(**tokens, name=name, metadata=metadata)
         if config is not None:
             voice.check(config)
         return voice
@@ -93,23 +131,23 @@ class Voice:
 
         No pickle is executed, and declared sizes are not trusted. Raises VoiceError naming the file.
         """
-        path = Path(path)
-        try:
-            arrays = _read_npz(path) if path.suffix == ".npz" else _read_triple(path)
-        except VoiceError:  # of one of the three, which it names
-            raise
-        except Exception as error:  # zip and npy parsers raise a dozen kinds on damaged files
-            raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
-        return cls.from_arrays(arrays, config, name=str(path))
+        arrays, metadata = _read(Path(path))
+        return cls.from_arrays(arrays, config, name=str(path), metadata=metadata)
 
     def save(self, path: Path | str) -> None:
-        """Write an `.npz` in Suno's layout, int32, whole or not at all. Raises VoiceError."""
+        """Write an `.npz` in Suno's layout, int32, whole or not at all; known metadata beside the arrays, as JSON.
+
+        Raises VoiceError.
+        """
         path = Path(path)
         if path.suffix != ".npz":
             raise VoiceError(f"cannot write the voice {path}: its name must end in .npz")
         try:
             with replacing(path) as temporary:
                 np.savez(temporary, semantic_prompt=self.semantic, coarse_prompt=self.coarse, fine_prompt=self.fine)
+                if known := self.metadata.known():
+                    with zipfile.ZipFile(temporary, "a") as archive:
+                        archive.writestr(_METADATA, json.dumps(known, ensure_ascii=False, indent=2))
         except OSError as error:
             raise VoiceError(f"cannot write the voice {path}: {error}") from error
 
@@ -133,40 +171,108 @@ def _malformations(field: str, array: npt.NDArray[Any]) -> Iterator[str]:
         yield f"{field} holds {array.min()} … {array.max()}, not token ids"
 
 
-def _misfits(voice: Voice, config: BarkConfig) -> Iterator[str]:
-    if voice.semantic.max() >= config.semantic.vocab:
-        yield f"semantic holds {voice.semantic.max()}, the vocabulary ends at {config.semantic.vocab - 1}"
-    for field, codes, codebooks in (
-        ("coarse", voice.coarse, config.coarse.codebooks),
-        ("fine", voice.fine, config.codec.codebooks),
-    ):
-        if len(codes) != codebooks:
-            yield f"{field} has {len(codes)} codebooks, not {codebooks}"
-        if codes.max() >= config.codec.codebook_size:
-            yield f"{field} holds {codes.max()}, the codebooks end at {config.codec.codebook_size - 1}"
-    frames, tokens = voice.fine.shape[1], len(voice.semantic)
+def _disagreements(arrays: Arrays) -> Iterator[str]:
+    coarse, fine = arrays["coarse"], arrays["fine"]
+    if not np.array_equal(fine[: len(coarse)], coarse):
+        yield f"coarse {coarse.shape} is not the beginning of fine {fine.shape}"
+
+
+def _misfits(arrays: Arrays, config: BarkConfig) -> Iterator[str]:
+    """What does not fit the model about well-formed arrays, by field: about those that are there."""
+    codebooks = {"coarse": config.coarse.codebooks, "fine": config.codec.codebooks}
+    for field, tokens in arrays.items():
+        if field in codebooks and len(tokens) != codebooks[field]:
+            yield f"{field} has {len(tokens)} codebooks, not {codebooks[field]}"
+        size = config.codec.codebook_size if field in codebooks else config.semantic.vocab
+        if tokens.max() >= size:
+            end = "codebooks end" if field in codebooks else "vocabulary ends"
+            yield f"{field} holds {tokens.max()}, the {end} at {size - 1}"
+    if {"semantic", "fine"} <= arrays.keys():
+        yield from _wrong_ratio(len(arrays["semantic"]), arrays["fine"].shape[1], config)
+
+
+def _wrong_ratio(tokens: int, frames: int, config: BarkConfig) -> Iterator[str]:
     ratio = round(config.codec.frame_rate_hz / config.semantic.rate_hz, 1)
     if round(frames / tokens, 1) != ratio:  # Suno's rule, to the rounding
         yield f"{frames} frames for {tokens} semantic tokens: the ratio is {frames / tokens:.2f}, not {ratio}"
 
 
-def _read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    arrays = {}
+def find_problems(path: Path | str, config: BarkConfig) -> list[str]:
+    """Everything that is wrong with a voice's file; nothing if `Voice.load` takes it for this model."""
+    try:
+        arrays, _ = _read(Path(path))
+    except VoiceError as error:
+        return [str(error)]
+    problems = [f"{prompt} is missing" for prompt in PROMPTS if prompt not in arrays]
+    sound = {}
+    for field in _FIELDS:
+        if (prompt := f"{field}_prompt") in arrays:
+            malformations = list(_malformations(field, arrays[prompt]))
+            problems += malformations
+            if not malformations:
+                sound[field] = arrays[prompt]
+    if {"coarse", "fine"} <= sound.keys():
+        problems += _disagreements(sound)
+    return [*problems, *_misfits(sound, config)]
+
+
+def read_metadata(path: Path | str) -> VoiceMetadata:
+    """What an `.npz` file says of its voice, without reading its arrays. Raises VoiceError naming the file."""
+    try:
+        with _open(Path(path)) as file, zipfile.ZipFile(file) as archive:
+            return _parse_metadata(archive)
+    except Exception as error:  # see _read
+        raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
+
+
+def _read(path: Path) -> tuple[Arrays, VoiceMetadata]:
+    try:
+        return _read_npz(path) if path.suffix == ".npz" else (_read_triple(path), VoiceMetadata())
+    except VoiceError:  # of one of the three, which it names
+        raise
+    except Exception as error:  # zip, npy and JSON parsers raise a dozen kinds on damaged files
+        raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
+
+
+def _read_npz(path: Path) -> tuple[Arrays, VoiceMetadata]:
     with _open(path) as file, zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            key, _, suffix = member.filename.rpartition(".")
-            if suffix != "npy" or key not in PROMPTS:
-                continue
-            if key in arrays:
-                raise ValueError(f"{key} is in it twice")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{key} is compressed by another method than deflate")  # others unpack without limit
-            with archive.open(member) as stream:
-                arrays[key] = _parse_npy(stream)
-    return arrays
+        names = archive.namelist()
+        twice = [prompt for prompt in PROMPTS if names.count(f"{prompt}.npy") > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is in it twice")
+        stored = [prompt for prompt in PROMPTS if f"{prompt}.npy" in names]
+        arrays = {prompt: _parse_npy(_member(archive, f"{prompt}.npy", _MAX_BYTES)) for prompt in stored}
+        return arrays, _parse_metadata(archive)
 
 
-def _read_triple(prefix: Path) -> dict[str, npt.NDArray[np.generic]]:
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of a file in the archive, whose declared size is not trusted."""
+    member = archive.getinfo(name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed by another method than deflate")  # others unpack without limit
+    with archive.open(member) as stream:
+        return _bounded(stream, most)
+
+
+def _bounded(stream: IO[bytes], most: int) -> bytes:
+    data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{getattr(stream, 'name', 'it')} exceeds {most} bytes")
+    return data
+
+
+def _parse_metadata(archive: zipfile.ZipFile) -> VoiceMetadata:
+    """The metadata, or none if the archive has none. Fields of later versions are left out."""
+    if _METADATA not in archive.namelist():
+        return VoiceMetadata()
+    values = json.loads(_member(archive, _METADATA, _MAX_METADATA_BYTES))
+    if not isinstance(values, dict):
+        raise ValueError(f"{_METADATA} is not an object")
+    names = {field.name for field in dataclasses.fields(VoiceMetadata)}
+    return VoiceMetadata(**{name: value for name, value in values.items() if name in names})
+
+
+def _read_triple(prefix: Path) -> Arrays:
     return {prompt: read_npy(Path(f"{prefix}_{prompt}.npy")) for prompt in PROMPTS}
 
 
@@ -174,7 +280,7 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
     """The array in an `.npy` file. No pickle is executed, and its declared size is not trusted. Raises VoiceError."""
     try:
         with _open(path) as stream:
-            return _parse_npy(stream)
+            return _parse_npy(_bounded(stream, _MAX_BYTES))
     except Exception as error:  # numpy's parser raises a dozen kinds on damaged files
         raise VoiceError(f"cannot read {path}: {shorten(error)}") from error
 
@@ -188,11 +294,8 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _parse_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
+def _parse_npy(data: bytes) -> npt.NDArray[np.generic]:
     """One array, viewed in the bytes that are there: `np.load` would allocate whatever shape is declared."""
-    data = stream.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"an array exceeds {_MAX_BYTES} bytes")
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
@@ -202,32 +305,3 @@ def _parse_npy(stream: IO[bytes]) -> npt.NDArray[np.generic]:
         raise ValueError(f"the shape {shape} is negative")
     flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=file.tell())
     return flat.reshape(shape, order="F" if fortran_order else "C")
-
-
-def list_voices(folder: Path) -> list[str]:
-    """Sorted names of the voices in a folder, such as `v2/en_speaker_6`. Links that lead out of it are skipped."""
-    root = folder.resolve()
-    if root.parent.parent.name == "snapshots":  # in the hub's cache files are links to blobs of the same repository
-        root = root.parents[2]
-    files = (path for path in folder.rglob("*.npz") if path.is_file() and path.resolve().is_relative_to(root))
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in files)
-
-
-def find_voice(spec: str, folder: Path | None, config: BarkConfig) -> Voice:
-    """The voice of a name in a model's folder of voices, or of a path (see `Voice.load`), checked against the model.
-
-    Raises VoiceError, suggesting near names for an unknown one.
-    """
-    names = list_voices(folder) if folder else []
-    if folder and spec in names:
-        return dataclasses.replace(Voice.load(folder / f"{spec}.npz", config), name=spec)
-    if spec.endswith(".npz") or os.path.isfile(f"{spec}_semantic_prompt.npy"):
-        return Voice.load(spec, config)
-    if spec in VOICE_NAMES:
-        raise VoiceError(
-            f"the published voice {spec} did not come with this model: "
-            "convert a checkpoint that brings it, or give the path of its .npz file"
-        )
-    near = difflib.get_close_matches(spec.lower(), names) or difflib.get_close_matches(spec.lower(), VOICE_NAMES)
-    hint = f"did you mean {' or '.join(near)}?" if near else "give a name from `bark-jax voices` or an .npz file"
-    raise VoiceError(f"there is no voice {quote(spec)}: {hint}")

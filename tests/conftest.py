@@ -15,6 +15,14 @@ def no_compile_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bark_jax.compile_cache.disable", lambda: None)
 
 
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an empty library of voices, in place of the user's."""
+    folder = tmp_path_factory.mktemp("data") / "voices"
+    monkeypatch.setattr("bark_jax.voice_library.library_folder", lambda: folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real configs, tokenizer, voices and speech; a clone without it skips the tests that need it."""

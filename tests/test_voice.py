@@ -1,6 +1,5 @@
 import contextlib
 import io
-import json
 import struct
 import zipfile
 from pathlib import Path
@@ -8,34 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bark_jax.config import BarkConfig
-from bark_jax.voice import VOICE_NAMES, Voice, VoiceError, find_voice, list_voices
+from bark_jax.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata, find_problems, read_metadata
 
-TINY = BarkConfig.tiny()
-PUBLISHED = BarkConfig.small()
-KEYS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
-
-Arrays = dict[str, np.ndarray]
-
-
-def arrays(tokens: int = 20, dtype: Any = np.int64) -> Arrays:
-    rng = np.random.default_rng(0)
-    fine = rng.integers(0, TINY.codec.codebook_size, (8, tokens * 3 // 2)).astype(dtype)
-    semantic = rng.integers(0, TINY.semantic.vocab, tokens).astype(dtype)
-    return {"semantic_prompt": semantic, "coarse_prompt": fine[:2].copy(), "fine_prompt": fine}
-
-
-def save_triple(prefix: Path, values: Arrays) -> Path:
-    for key, array in values.items():
-        np.save(f"{prefix}_{key}.npy", array)
-    return prefix
-
-
-def assert_same(voice: Voice, expected: Arrays) -> None:
-    for array, key in zip((voice.semantic, voice.coarse, voice.fine), KEYS, strict=True):
-        assert array.dtype == np.int32
-        np.testing.assert_array_equal(array, expected[key])
+from voice_arrays import KEYS, TINY, Arrays, arrays, assert_same, save_triple, with_value
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4"])
@@ -87,12 +64,6 @@ FINE = arrays()["fine_prompt"]
 def test_malformed_arrays_are_refused(values: Arrays, message: str) -> None:
     with pytest.raises(VoiceError, match=f"mine cannot be used: {message}"):
         Voice.from_arrays(values, name="mine")
-
-
-def with_value(field: str, value: int) -> Arrays:
-    values = arrays()
-    values[f"{field}_prompt"].flat[-1] = value
-    return values | {"coarse_prompt": values["fine_prompt"][:2] if field == "fine" else values["coarse_prompt"]}
 
 
 @pytest.mark.parametrize(
@@ -219,85 +190,96 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A model's folder of voices, with one of them outside."""
-    voices = tmp_path / "model" / "voices"
-    (voices / "v2").mkdir(parents=True)
-    for path in ("announcer.npz", "en_speaker_3.npz", "v2/en_speaker_6.npz", "../../outside.npz"):
-        Voice.from_arrays(arrays()).save(voices / path)
-    return voices
+METADATA = VoiceMetadata(language="de", description="Tief, „warm“", model="suno/bark", seed=2**32 - 1, text="Grüße 😀")
 
 
-def test_voices_are_listed_by_name(folder: Path) -> None:
-    (folder / "notes.txt").touch()
-    assert list_voices(folder) == ["announcer", "en_speaker_3", "v2/en_speaker_6"]
-    assert list_voices(folder / "nowhere") == []
+def test_metadata_travel_with_the_voice(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    Voice.from_arrays(arrays(), metadata=METADATA).save(path)
+    assert Voice.load(path, TINY).metadata == read_metadata(path) == METADATA
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.npz"]
+    with np.load(path) as file:  # as Suno's code reads it
+        np.testing.assert_array_equal(file["semantic_prompt"], arrays()["semantic_prompt"])
 
 
-@pytest.mark.parametrize("name", ["announcer", "v2/en_speaker_6"])
-def test_voices_are_found_by_name(folder: Path, name: str) -> None:
-    voice = find_voice(name, folder, TINY)
-    assert_same(voice, arrays())
-    assert voice.name == name
+def test_voices_without_metadata_have_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "plain.npz", **arrays())
+    assert Voice.load(tmp_path / "plain.npz").metadata == read_metadata(tmp_path / "plain.npz") == VoiceMetadata()
+    assert Voice.load(save_triple(tmp_path / "me", arrays())).metadata == VoiceMetadata()
+    assert VoiceMetadata(description="").known() == {}
 
 
-def test_voices_are_found_by_path(folder: Path, tmp_path: Path) -> None:
-    prefix = save_triple(tmp_path / "me", arrays())
-    for spec in (str(folder / "announcer.npz"), str(prefix)):
-        assert_same(find_voice(spec, None, TINY), arrays())
-
-
-@pytest.mark.parametrize("name", ["../../outside", "v2/../../../outside", "{parent}/outside", "link", "", "v2", "\0"])
-def test_names_do_not_leave_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
-    (folder / "link.npz").symlink_to(tmp_path / "outside.npz")
-    with pytest.raises(VoiceError, match="there is no voice"):
-        find_voice(name.format(parent=tmp_path), folder, TINY)
-
-
-def test_links_within_a_hub_snapshot_are_followed(tmp_path: Path) -> None:
-    repository = tmp_path / "models--me--bark"
-    voices = repository / "snapshots" / "abc" / "voices"
-    voices.mkdir(parents=True)
-    (repository / "blobs").mkdir()
-    Voice.from_arrays(arrays()).save(repository / "blobs" / "blob.npz")
-    (repository / "blobs" / "blob.npz").rename(repository / "blobs" / "0123")
-    (voices / "mine.npz").symlink_to("../../../blobs/0123")
-    assert_same(find_voice("mine", voices, TINY), arrays())
+def with_metadata(path: Path, content: bytes, compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    np.savez(path, **arrays())
+    with zipfile.ZipFile(path, "a", compression) as archive:
+        archive.writestr("metadata.json", content)
+    return path
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("content", "message"),
     [
-        ("en_speaker_33", r"no voice 'en_speaker_33': did you mean en_speaker_3"),
-        ("V2_EN_SPEAKER_6", r"did you mean v2/en_speaker_6"),
-        ("xyzzy", "no voice 'xyzzy': give a name"),
-        ("a" * 5000, "there is no voice"),
-        ("v2/zh_speaker_0", "published voice v2/zh_speaker_0 did not come with this model"),
-        ("missing.npz", r"cannot read the voice missing\.npz"),
+        (b"", "Expecting value"),
+        (b"\xff", "decode"),
+        (b"[]", "not an object"),
+        (b"[" * 10**4, "recursion"),
+        (b'{"description": "' + b"a" * 2**24 + b'"}', "exceeds 65536 bytes"),
+        (b'{"language": "German"}', "a tag such as de or pt-BR, not 'German'"),
+        (b'{"language": ["de"]}', "the language of a voice is a text"),
+        (b'{"description": 3}', "the description of a voice is a text .*, not 3"),
+        (b'{"text": "' + b"a" * (MAX_CHARACTERS + 1) + b'"}', "not 2001 characters"),
+        (b'{"seed": 1.5}', "the seed of a voice is an integer"),
+        (b'{"seed": true}', "not True"),
+        (b'{"seed": -1}', "not -1"),
     ],
+    ids=range(12),
 )
-def test_unknown_voices_get_advice(folder: Path, spec: str, message: str) -> None:
-    with pytest.raises(VoiceError, match=message):
-        find_voice(spec, folder, TINY)
+def test_damaged_metadata_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = with_metadata(tmp_path / "odd.npz", content)
+    for read in (read_metadata, Voice.load):
+        with pytest.raises(VoiceError, match=rf"cannot read the voice .*odd\.npz: .*{message}"):
+            read(path)
+    assert len(find_problems(path, TINY)) == 1
 
 
-def test_voice_that_does_not_fit_is_named(folder: Path) -> None:
-    np.savez(folder / "odd.npz", **with_value("semantic", 9999))
-    with pytest.raises(VoiceError, match=r"odd\.npz cannot be used: semantic holds 9999"):
-        find_voice("odd", folder, TINY)
+def test_metadata_that_unpack_without_limit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VoiceError, match="another method than deflate"):
+        read_metadata(with_metadata(tmp_path / "bomb.npz", b"{}", zipfile.ZIP_BZIP2))
 
 
-def test_published_names_are_complete(shared_data: Path) -> None:
-    manifest = json.loads((shared_data / "manifests" / "presets_manifest.json").read_text(encoding="utf-8"))
-    assert sorted(VOICE_NAMES) == sorted(manifest)
-    assert len(VOICE_NAMES) == 271
+def test_metadata_of_later_versions_are_read(tmp_path: Path) -> None:
+    path = with_metadata(tmp_path / "new.npz", b'{"language": "pt-BR", "mood": "merry"}')
+    assert read_metadata(path) == VoiceMetadata(language="pt-BR")
 
 
-def test_published_voices_load(shared_data: Path) -> None:
-    names = list_voices(shared_data / "voices")
-    assert set(names) <= set(VOICE_NAMES)
-    assert "v2/en_speaker_6" in names
-    for name in names:
-        with np.load(shared_data / "voices" / f"{name}.npz") as file:
-            assert_same(find_voice(name, shared_data / "voices", PUBLISHED), dict(file))
+@given(text=st.text(alphabet=st.characters(), max_size=MAX_CHARACTERS), seed=st.integers(0, 2**32 - 1) | st.none())
+@settings(max_examples=50, deadline=None)
+def test_any_text_is_kept_as_one_printable_line(tmp_path_factory: pytest.TempPathFactory, text: str, seed: int) -> None:
+    path = tmp_path_factory.mktemp("voice") / "mine.npz"
+    metadata = VoiceMetadata(description=text, text=text, model=text, seed=seed)
+    Voice.from_arrays(arrays(), metadata=metadata).save(path)
+    assert read_metadata(path) == metadata
+    line = metadata.text or ""
+    line.encode()
+    assert len(line.splitlines()) <= 1
+    assert not set(line) & set(map(chr, range(32)))
+
+
+def test_every_problem_of_a_file_is_found(tmp_path: Path) -> None:
+    good = tmp_path / "good.npz"
+    np.savez(good, **arrays())
+    assert find_problems(good, TINY) == []
+    assert find_problems(save_triple(tmp_path / "me", arrays()), TINY) == []
+    bad = tmp_path / "bad.npz"
+    np.savez(bad, coarse_prompt=FINE[2:5] + 64, fine_prompt=FINE[:7])
+    assert find_problems(bad, TINY) == [
+        "semantic_prompt is missing",
+        "coarse (3, 30) is not the beginning of fine (7, 30)",
+        "coarse has 3 codebooks, not 2",
+        f"coarse holds {FINE[2:5].max() + 64}, the codebooks end at 63",
+        "fine has 7 codebooks, not 8",
+    ]
+    np.savez(bad, **replaced(semantic=np.zeros(30, int), coarse=FINE[:2] * 1.0))
+    malformed, ratio = find_problems(bad, TINY)
+    assert malformed.startswith("coarse has dtype float64")
+    assert ratio.startswith("30 frames for 30 semantic tokens")

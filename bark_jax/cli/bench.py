@@ -1,0 +1,29 @@
+"""`bark-jax bench`: how fast Bark is on this machine."""
+
+import argparse
+
+from bark_jax import bench
+from bark_jax.cli.console import note, print_json
+from bark_jax.cli.options import add_machine, use_compile_cache
+from bark_jax.pipeline import RANDOM, Bark
+from bark_jax.settings import Settings
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run)
+    parser.add_argument("--model", default=RANDOM + "small", help="what to measure (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the clip (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_machine(parser)
+
+
+def _run(options: argparse.Namespace) -> None:
+    Settings(max_seconds=options.seconds)  # complain before the model is loaded
+    use_compile_cache(options.compile_cache)
+    note(f"loading {options.model} …")
+    bark = Bark.from_pretrained(options.model, dtype=options.dtype)
+    report = bench.measure(bark, options.seconds, lambda what: note(f"{what} …"))
+    if options.json:
+        print_json(report)
+    else:
+        print(bench.describe(report))

@@ -1,0 +1,130 @@
+"""`bark-jax say`: a text into an audio file, a figure and a voice.
+
+What can be refused is refused before the model is loaded; then load, speak, write, report.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from bark_jax.audio import check_output
+from bark_jax.cli.console import note, print_json
+from bark_jax.cli.options import (
+    DEFAULT_MODEL,
+    add_machine,
+    add_sampling,
+    add_text,
+    chosen_settings,
+    read_text,
+    use_compile_cache,
+)
+from bark_jax.cli.progress import Bars
+from bark_jax.cli.report import Run, as_json, describe, describe_setup, summarize
+from bark_jax.figure import check_figure, draw, save_figure
+from bark_jax.generation import Generation
+from bark_jax.inputs import check_seed
+from bark_jax.measuring import compilations
+from bark_jax.pipeline import RANDOM, Bark
+from bark_jax.settings import Settings
+from bark_jax.text import normalize
+from bark_jax.voice import Voice
+from bark_jax.voice_library import voice_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run)
+    add_text(parser)
+    parser.add_argument("--model", default=DEFAULT_MODEL,
+                        help="a folder, a hub repository, or random:small (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--voice", help="a name (see bark-jax voices), an .npz file, or what three .npy files begin with"
+    )
+    _add_outputs(parser)
+    _add_reports(parser)
+    add_sampling(parser)
+    add_machine(parser)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is written")
+    group.add_argument("-o", "--output", type=Path, default=Path("bark.wav"), metavar="FILE",
+                       help=".wav, .flac or .ogg (default: %(default)s)")  # fmt: skip
+    group.add_argument("--figure", type=Path, metavar="FILE",
+                       help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
+    group.add_argument("--save-voice", metavar="NAME",
+                       help="keep the clip as a voice in your library, or at a path that ends in .npz")  # fmt: skip
+    group.add_argument("--force", action="store_true", help="let --save-voice replace a voice of that name")
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is told")
+    group.add_argument("--json", action="store_true", help="print what was made, and how, as JSON")
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument("--verbose", action="store_true", help="tell device, compilations, times and memory")
+    choice.add_argument("--quiet", action="store_true", help="print errors and warnings only")
+
+
+def _run(options: argparse.Namespace) -> None:
+    text, settings = normalize(read_text(options)), chosen_settings(options)
+    _check(options, settings)
+    use_compile_cache(options.compile_cache, quiet=options.quiet)
+    bark, loaded = _load(options)
+    with compilations() as programs:
+        voice, result = _speak(bark, text, settings, options)
+    files = _write(result, voice, bark, options)
+    run = Run(
+        model=options.model, bark=bark, loaded=loaded, programs=programs, voice=voice,
+        settings=bark.settings.replace(**settings), result=result, files=files,
+    )  # fmt: skip
+    if options.json:
+        print_json(as_json(run))
+    if not options.quiet:
+        note(describe(run) if options.verbose else summarize(run))
+
+
+def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Complain before the model is loaded."""
+    check_output(options.output)
+    if options.figure is not None:
+        check_figure(options.figure)
+    if options.save_voice is not None:
+        voice_file(options.save_voice, overwrite=options.force)
+    Settings().replace(**settings)
+    if options.seed is not None:
+        check_seed(options.seed)
+
+
+def _load(options: argparse.Namespace) -> tuple[Bark, float]:
+    """The model, and the seconds it took."""
+    started = time.perf_counter()
+    bark = Bark.from_pretrained(options.model, dtype=options.dtype, progress=not options.quiet)
+    loaded = time.perf_counter() - started
+    if options.model.startswith(RANDOM):
+        note(f"{options.model} has random weights: what comes out is noise. For speech: --model {DEFAULT_MODEL}")
+    if options.verbose:
+        note(describe_setup(bark))
+    return bark, loaded
+
+
+def _speak(
+    bark: Bark, text: str, settings: dict[str, Any], options: argparse.Namespace
+) -> tuple[Voice | None, Generation]:
+    voice = bark.find_voice(options.voice)
+    with Bars(bark.config, hidden=options.quiet) as bars:
+        return voice, bark.generate(text, voice, seed=options.seed, progress=bars.update, **settings)
+
+
+def _write(result: Generation, voice: Voice | None, bark: Bark, options: argparse.Namespace) -> dict[str, Path]:
+    """What there is on disk afterwards, by what it is."""
+    files = {"path": options.output}
+    result.save(options.output)
+    if options.figure is not None:
+        save_figure(draw(result, config=bark.config), options.figure)
+        files["figure"] = options.figure
+    if options.save_voice is not None:
+        language = voice.metadata.language if voice else None  # of the voice that the clip continues
+        files["saved_voice"] = result.save_voice(
+            options.save_voice, language=language, model=options.model, overwrite=options.force
+        )
+    return files
