@@ -65,6 +65,11 @@ def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
     return content.getvalue()
 
 
+def pcm_bytes(waveform: Waveform) -> bytes:
+    """A waveform [N], clipped to −1 … 1, as raw samples: 16 bits, signed, little-endian."""
+    return np.rint(np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes()
+
+
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:
     """An audio file as a mono waveform [N], channels averaged, resampled to `sample_rate` Hz. Raises AudioError."""
     from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed

@@ -48,6 +48,11 @@ class Generation:
     timings: Mapping[str, float]  # seconds per stage, of the whole batch; the first call of a shape compiles
 
     @property
+    def tokens(self) -> Tokens:
+        """All three arrays."""
+        return Tokens(self.semantic, self.coarse, self.fine)
+
+    @property
     def seconds(self) -> float:
         """Length of the clip."""
         return len(self.waveform) / self.sample_rate

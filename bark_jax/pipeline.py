@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias, cast, overload
@@ -30,6 +30,7 @@ from bark_jax.sampling import fold_keys
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.sharding import check_mesh, pad_batch, put_parameter
 from bark_jax.speech.ranking import Ranked, best_of
+from bark_jax.speech.script import Pauses, Script, write_script
 from bark_jax.speech.speaking import join_again, plan, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
@@ -254,6 +255,19 @@ class Bark:
         settings = (self.settings if settings is None else settings).replace(**overrides)
         settings.check(self.config)
         return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
+
+    def cut(
+        self, text: str, *, language: str = "en", speakers: Collection[str] = (), pauses: Pauses | None = None
+    ) -> Script:
+        """The pieces that `speak` makes of a text (see `bark_jax.speech.script`). Raises TextError."""
+        return write_script(
+            text,
+            count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
+            max_tokens=self.config.semantic.max_text,
+            language=language,
+            speakers=speakers,
+            pauses=pauses or Pauses(),
+        )
 
     def speak(
         self,

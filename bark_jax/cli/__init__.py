@@ -19,6 +19,7 @@ from bark_jax.config import ConfigError
 from bark_jax.figure import FigureError
 from bark_jax.hub import converter
 from bark_jax.settings import SettingsError
+from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError
 from bark_jax.voice import VoiceError
 
@@ -28,6 +29,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
     SettingsError: 2,
     AudioError: 3,  # the output cannot be written
     FigureError: 3,
+    SpeechError: 3,
     CheckpointError: 4,  # no such model, or not a usable one
     ConfigError: 4,
     KeyboardInterrupt: 130,

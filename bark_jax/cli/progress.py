@@ -1,4 +1,4 @@
-"""A progress bar for each stage in turn."""
+"""A progress bar for each stage in turn, of a long text for each stage of each batch of pieces."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -6,6 +6,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from bark_jax.config import BarkConfig
+from bark_jax.speech.speaking import PIECES
 
 _UNITS = {"semantic": "token", "coarse": "token", "fine": "window", "codec": "frame"}
 
@@ -25,6 +26,7 @@ class Bars:
         }
         self.length = 0.0  # seconds of the whole clip, known once its coarse codes are
         self.stage = ""
+        self.pieces = ""  # how many are done, of how many
         self.bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -34,12 +36,15 @@ class Bars:
         self._close()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """So many units of a stage are done: what `Bark.generate` calls."""
-        if stage != self.stage or self.bar is None:
+        """So many units of a stage are done: what `Bark.generate` and `Bark.speak` call."""
+        if stage == PIECES:
+            self.pieces = f"piece {done}/{total} "
+            return
+        if stage != self.stage or self.bar is None or done < self.bar.n:
             self._close()
             self.stage = stage
             hidden = True if self.hidden else None  # None: where there is no terminal
-            self.bar = tqdm(desc=f"{stage:8}", total=total, unit=_UNITS[stage], disable=hidden)
+            self.bar = tqdm(desc=f"{self.pieces}{stage:8}", total=total, unit=_UNITS[stage], disable=hidden)
         self.bar.set_postfix_str(f"{self._seconds(stage, done, total):.1f} s of audio", refresh=False)
         self.bar.update(done - self.bar.n)
 

@@ -15,6 +15,7 @@ from bark_jax.generation import Generation
 from bark_jax.measuring import machine, peak_memory
 from bark_jax.pipeline import Bark
 from bark_jax.settings import Settings
+from bark_jax.speech.speech import Speech
 from bark_jax.voice import Voice
 
 
@@ -28,8 +29,8 @@ class Run:
     programs: Sequence[float]  # seconds that each compilation took, or reading it from the cache
     voice: Voice | None
     settings: Settings
-    result: Generation
-    files: Mapping[str, Path]  # by what they are: path (of the audio), figure, saved_voice
+    result: Generation | Speech
+    files: Mapping[str, Path]  # by what they are: path (of the audio), figure, saved_voice, srt, vtt, report, pieces
 
 
 def summarize(run: Run) -> str:
@@ -72,9 +73,9 @@ def as_json(run: Run) -> dict[str, Any]:
     """Everything, for programs; None for files that were not asked for, and for what an empty clip lacks."""
     result, facts = run.result, machine()
     factor = result.real_time_factor
-    files = {what: str(run.files[what]) if what in run.files else None for what in ("path", "figure", "saved_voice")}
+    files = ("path", "figure", "saved_voice", "srt", "vtt", "report", "pieces")
     return {
-        **files,
+        **{what: str(run.files[what]) if what in run.files else None for what in files},
         "text": result.text,
         "seconds": result.seconds,
         "seed": int(result.seed),
@@ -90,20 +91,37 @@ def as_json(run: Run) -> dict[str, Any]:
         "dtype": _dtype(run.bark),
         "device": facts.get("device", facts["backend"]),
         "versions": _versions(),
+        **_describe_speech(result),
     }
 
 
+def _describe_speech(result: Generation | Speech) -> dict[str, Any]:
+    if not isinstance(result, Speech):
+        return {}
+    first = result.time_to_first_audio
+    return {"seconds_to_first_audio": first, "speech": [described for described in result.report()["pieces"]]}
+
+
 def _files(run: Run) -> str:
-    result = run.result
-    path, *others = (f"{path}" for path in run.files.values())
-    audio = f"{result.seconds:.2f} s of audio, real-time factor {result.real_time_factor:.2f}, seed {result.seed}"
-    return "\n".join([f"{path}: {audio}", *others])
+    result, others = run.result, dict(run.files)
+    path = others.pop("path", None)
+    facts = [
+        f"{result.seconds:.2f} s of audio",
+        f"real-time factor {result.real_time_factor:.2f}",
+        f"seed {result.seed}",
+    ]
+    if isinstance(result, Speech):
+        facts.append(f"{len(result.pieces)} pieces, the first audio after {result.time_to_first_audio or 0:.1f} s")
+    return "\n".join([f"{path or 'played'}: {', '.join(facts)}", *(f"{path}" for path in others.values())])
 
 
-def _speeds(result: Generation) -> dict[str, tuple[float, float]]:
+def _speeds(result: Generation | Speech) -> dict[str, tuple[float, float]]:
     """Seconds and tokens per second of each stage."""
-    tokens = {"semantic": result.semantic, "coarse": result.coarse, "fine": result.fine, "codec": result.fine}
-    return {stage: (seconds, tokens[stage].size / seconds) for stage, seconds in result.timings.items()}
+    tokens = result.tokens._asdict()
+    tokens["codec"] = tokens["fine"]
+    return {
+        stage: (seconds, tokens[stage].size / seconds) for stage, seconds in result.timings.items() if stage in tokens
+    }
 
 
 def _dtype(bark: Bark) -> str:

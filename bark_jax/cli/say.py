@@ -1,4 +1,4 @@
-"""`bark-jax say`: a text into an audio file, a figure and a voice.
+"""`bark-jax say`: a text into an audio file, a figure, a voice, subtitles.
 
 What can be refused is refused before the model is loaded; then load, speak, write, report.
 """
@@ -21,15 +21,21 @@ from bark_jax.cli.options import (
 )
 from bark_jax.cli.progress import Bars
 from bark_jax.cli.report import Run, as_json, describe, describe_setup, summarize
+from bark_jax.cli.speech import add_speech, check_speech, is_speech, speak, write_speech
+from bark_jax.config import BarkConfig
 from bark_jax.figure import check_figure, draw, save_figure
 from bark_jax.generation import Generation
 from bark_jax.inputs import check_seed
+from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.measuring import compilations
 from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings
+from bark_jax.speech.speech import Speech
 from bark_jax.text import normalize
 from bark_jax.voice import Voice
 from bark_jax.voice_library import voice_file
+
+DEFAULT_OUTPUT = Path("bark.wav")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +48,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_outputs(parser)
     _add_reports(parser)
+    add_speech(parser)
     add_sampling(parser)
     add_machine(parser)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is written")
-    group.add_argument("-o", "--output", type=Path, default=Path("bark.wav"), metavar="FILE",
-                       help=".wav, .flac or .ogg (default: %(default)s)")  # fmt: skip
+    group.add_argument("-o", "--output", type=Path, metavar="FILE",
+                       help=f".wav, .flac or .ogg (default: {DEFAULT_OUTPUT}, unless streamed or played)")  # fmt: skip
     group.add_argument("--figure", type=Path, metavar="FILE",
                        help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
     group.add_argument("--save-voice", metavar="NAME",
-                       help="keep the clip as a voice in your library, or at a path that ends in .npz")  # fmt: skip
+                       help="keep the clip, or its first piece, as a voice in your library, or at a path ending in .npz")  # fmt: skip
     group.add_argument("--force", action="store_true", help="let --save-voice replace a voice of that name")
 
 
@@ -66,7 +73,10 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    text, settings = normalize(read_text(options)), chosen_settings(options)
+    text, settings = read_text(options), chosen_settings(options)
+    normalize(text)  # complain of an empty one
+    if options.output is None and not (options.stream or options.play):
+        options.output = DEFAULT_OUTPUT
     _check(options, settings)
     use_compile_cache(options.compile_cache, quiet=options.quiet)
     bark, loaded = _load(options)
@@ -85,7 +95,9 @@ def _run(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     """Complain before the model is loaded."""
-    check_output(options.output)
+    if options.output is not None:
+        check_output(options.output)
+    check_speech(options)
     if options.figure is not None:
         check_figure(options.figure)
     if options.save_voice is not None:
@@ -109,22 +121,43 @@ def _load(options: argparse.Namespace) -> tuple[Bark, float]:
 
 def _speak(
     bark: Bark, text: str, settings: dict[str, Any], options: argparse.Namespace
-) -> tuple[Voice | None, Generation]:
+) -> tuple[Voice | None, Generation | Speech]:
     voice = bark.find_voice(options.voice)
-    with Bars(bark.config, hidden=options.quiet) as bars:
-        return voice, bark.generate(text, voice, seed=options.seed, progress=bars.update, **settings)
+    with remembering_ctrl_c() as raise_again, Bars(bark.config, hidden=options.quiet) as bars:
+
+        def report(stage: str, done: int, total: int) -> None:
+            raise_again()
+            bars.update(stage, done, total)
+
+        if is_speech(bark, text, options):
+            return voice, speak(bark, text, voice, settings, options, report)
+        return voice, bark.generate(normalize(text), voice, seed=options.seed, progress=report, **settings)
 
 
-def _write(result: Generation, voice: Voice | None, bark: Bark, options: argparse.Namespace) -> dict[str, Path]:
+def _write(
+    result: Generation | Speech, voice: Voice | None, bark: Bark, options: argparse.Namespace
+) -> dict[str, Path]:
     """What there is on disk afterwards, by what it is."""
-    files = {"path": options.output}
-    result.save(options.output)
+    files = {}
+    if options.output is not None:
+        result.save(options.output)
+        files["path"] = options.output
+    if isinstance(result, Speech):
+        files |= write_speech(result, options)
     if options.figure is not None:
-        save_figure(draw(result, config=bark.config), options.figure)
+        save_figure(_draw(result, bark.config), options.figure)
         files["figure"] = options.figure
     if options.save_voice is not None:
+        clip = result.clip(0) if isinstance(result, Speech) else result
         language = voice.metadata.language if voice else None  # of the voice that the clip continues
-        files["saved_voice"] = result.save_voice(
+        files["saved_voice"] = clip.save_voice(
             options.save_voice, language=language, model=options.model, overwrite=options.force
         )
     return files
+
+
+def _draw(result: Generation | Speech, config: BarkConfig) -> Any:
+    if not isinstance(result, Speech):
+        return draw(result, config=config)
+    boundaries = [(said.start, said.piece.text) for said in result.pieces]
+    return draw(result.timeline(config), boundaries=boundaries, title=result.text, config=config)

@@ -18,7 +18,7 @@ from bark_jax.settings import Settings
 from bark_jax.speech.delivery import Delivery
 from bark_jax.speech.joining import Join, Joiner
 from bark_jax.speech.ranking import Score, score_takes
-from bark_jax.speech.script import Piece, Script, write_script
+from bark_jax.speech.script import Piece, Script
 from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
 from bark_jax.text import encode_text, normalize
@@ -90,14 +90,9 @@ def plan(
     for speaker, source in voices.items():
         with naming(f"the voice of {speaker}"):
             cast[speaker] = bark.find_voice(source)
-    semantic = bark.config.semantic
-    script = write_script(
-        text, count_tokens=lambda part: len(bark.tokenizer.encode(part, add_special_tokens=False).ids),
-        max_tokens=semantic.max_text,
-        language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses,
-    )  # fmt: skip
+    script = bark.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
     return Job(
-        script=script, ids=[encode_text(bark.tokenizer, piece.text, semantic) for piece in script.pieces],
+        script=script, ids=[encode_text(bark.tokenizer, piece.text, bark.config.semantic) for piece in script.pieces],
         voices=cast, seed=options.seed, settings=options.settings, delivery=delivery,
     )  # fmt: skip
 

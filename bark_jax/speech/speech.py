@@ -6,17 +6,18 @@ A report is one JSON file with every text, seed, setting, voice and token; the a
 import dataclasses
 import importlib.metadata
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from bark_jax.audio import AudioError, Waveform, write_audio
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
-from bark_jax.generation import Tokens
+from bark_jax.generation import Generation, Tokens
 from bark_jax.inputs import check_seed, check_tokens
 from bark_jax.settings import Settings
 from bark_jax.speech import subtitles
@@ -50,6 +51,16 @@ class SpokenPiece:
     end: float = 0.0
 
 
+class Timeline(NamedTuple):
+    """A speech as it would be drawn: its tokens where they are heard, and −1 where there is a pause."""
+
+    waveform: Waveform  # [samples] float32
+    sample_rate: int  # Hz
+    semantic: np.ndarray  # [N] int32
+    coarse: np.ndarray  # [2, T] int32
+    fine: np.ndarray  # [8, T] int32
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Speech:
     """A whole text, spoken and joined."""
@@ -68,10 +79,50 @@ class Speech:
         return len(self.waveform) / self.sample_rate
 
     @property
+    def text(self) -> str:
+        """All that is said, a line for each piece."""
+        return "\n".join(said.piece.text for said in self.pieces)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Those of all pieces, one after the other."""
+        return Tokens(
+            *(np.concatenate(arrays, axis=-1) for arrays in zip(*(p.tokens for p in self.pieces), strict=True))
+        )
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work per second of audio; infinite if there is none."""
+        return sum(self.timings.values()) / self.seconds if self.seconds else float("inf")
+
+    @property
     def timings(self) -> dict[str, float]:
         """Seconds of work per stage, all pieces together."""
         stages = dict.fromkeys(stage for piece in self.pieces for stage in piece.timings)
         return {stage: sum(piece.timings.get(stage, 0.0) for piece in self.pieces) for stage in stages}
+
+    def clip(self, index: int) -> Generation:
+        """A piece, as it is in the joined waveform, as a clip: to be played, or kept as a voice. Raises IndexError."""
+        said = self.pieces[index]
+        first, last = (round(seconds * self.sample_rate) for seconds in (said.start, said.end))
+        return Generation(
+            text=said.piece.text, seed=said.seed, sample_rate=self.sample_rate, waveform=self.waveform[first:last],
+            timings=said.timings, **said.tokens._asdict(),
+        )  # fmt: skip
+
+    def timeline(self, config: BarkConfig) -> Timeline:
+        """The speech on one time axis, by the rates of the model that made it."""
+        rates = {"semantic": config.semantic.rate_hz, "coarse": config.codec.frame_rate_hz}
+        rates["fine"] = rates["coarse"]
+        axis = {}
+        for name, rate in rates.items():
+            arrays = [(said, getattr(said.tokens, name)) for said in self.pieces]
+            axis[name] = np.full((*arrays[0][1].shape[:-1], math.ceil(self.seconds * rate)), -1, np.int32)
+            for said, array in arrays:
+                first, last = round(said.start * rate), round(said.end * rate)
+                heard = axis[name][..., first:last]
+                heard[..., : array.shape[-1]] = array[..., : heard.shape[-1]]
+        return Timeline(self.waveform, self.sample_rate, **axis)
 
     def save(self, path: str | Path) -> None:
         """Write the waveform to a .wav, .flac or .ogg file. Raises AudioError."""
@@ -88,9 +139,8 @@ class Speech:
         except OSError as error:
             raise AudioError(f"cannot write into {folder}: {error}") from error
         paths = [folder / f"{index:03}{suffix}" for index in range(len(self.pieces))]
-        for path, piece in zip(paths, self.pieces, strict=True):
-            first, last = (round(seconds * self.sample_rate) for seconds in (piece.start, piece.end))
-            write_audio(path, self.waveform[first:last], self.sample_rate)
+        for index, path in enumerate(paths):
+            self.clip(index).save(path)
         return paths
 
     def srt(self) -> str:
