@@ -99,7 +99,7 @@ def _describe_speech(result: Generation | Speech) -> dict[str, Any]:
     if not isinstance(result, Speech):
         return {}
     first = result.time_to_first_audio
-    return {"seconds_to_first_audio": first, "speech": [described for described in result.report()["pieces"]]}
+    return {"seconds_to_first_audio": first, "speech": result.report()["pieces"]}
 
 
 def _files(run: Run) -> str:

@@ -1,0 +1,115 @@
+"""`bark-jax say` with texts of any length, heard while they are made."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bark_jax import Bark
+from bark_jax.audio import pcm_bytes
+from bark_jax.cli import main
+
+from test_cli import run
+
+TEXT = "Dr. Brown is here.\n\nANNA: Have you seen it? [pause 0.2] The light, I mean.\n"
+TINY = ["--model", "random:tiny", "--seed", "1", "--max-seconds", "0.5", "--quiet"]
+
+
+def pcm(path: Path) -> np.ndarray:
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert rate == 24_000
+    return samples
+
+
+def test_a_long_text_is_spoken_in_pieces_with_all_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = {"--srt": "a.srt", "--vtt": "a.vtt", "--report": "a.json", "--pieces": "pieces", "--figure": "a.png"}
+    options = [part for option, name in asked.items() for part in (option, str(tmp_path / name))]
+    output, voice = tmp_path / "a.wav", tmp_path / "a.npz"
+    code, out, err = run(
+        capsys, "say", "One. [pause 0.2] Two. [pause 0.3] Three.", "-o", str(output), "--json", "--force",
+        "--save-voice", str(voice), *options, *TINY,
+    )  # fmt: skip
+    assert code == 0, err
+    made = json.loads(out)
+    assert [piece["text"] for piece in made["speech"]] == ["One.", "Two.", "Three."]
+    assert made["seconds"] == pytest.approx(len(pcm(output)) / 24_000)
+    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == ["000.wav", "001.wav", "002.wav"]
+    assert (tmp_path / "a.srt").read_text().startswith("1\n00:00:00,000 --> ")
+    assert (tmp_path / "a.vtt").read_text().startswith("WEBVTT")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    bark = Bark.from_pretrained("random:tiny")
+    speech = bark.load_speech(tmp_path / "a.json")
+    np.testing.assert_array_equal(bark.find_voice(str(voice)).fine, speech.pieces[0].tokens.fine)
+
+
+def test_a_stream_is_what_is_written(capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> None:
+    output = tmp_path / "a.wav"
+    arguments = ["say", TEXT, "--speaker", "ANNA=random", "--stream", "-", "-o", str(output), *TINY]
+    assert main(arguments) == 2  # there is no such voice
+    assert b"ANNA" in capsysbinary.readouterr().err
+    voice = tmp_path / "anna.npz"
+    clip = Bark.from_pretrained("random:tiny").generate("Anna", seed=3, max_seconds=1, allow_early_stop=False)
+    clip.as_voice().save(voice)
+    arguments[3] = f"ANNA={voice}"
+    assert main(arguments) == 0
+    streamed = np.frombuffer(capsysbinary.readouterr().out, "<i2")
+    assert len(streamed) > 24_000 // 2
+    written = pcm(output)
+    assert len(written) == len(streamed)
+    assert np.abs(written.astype(int) - streamed).max() <= 1  # libsndfile rounds in its own way
+
+
+def test_playing_feeds_a_player(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    player = tmp_path / "aplay"
+    player.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/arguments\ncat > {tmp_path}/played\n")
+    player.chmod(player.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    code, _, err = run(capsys, "say", "One. [pause 0.2] Two.", "--play", *TINY)
+    assert code == 0, err
+    assert "-r 24000" in (tmp_path / "arguments").read_text()
+    expected = Bark.from_pretrained("random:tiny").speak("One. [pause 0.2] Two.", seed=1, max_seconds=0.5)
+    assert (tmp_path / "played").read_bytes() == pcm_bytes(expected.waveform)
+    assert not (tmp_path / "bark.wav").exists()
+    player.write_text("#!/bin/sh\nexit 3\n")
+    code, _, err = run(capsys, "say", "One. [pause 0.2] Two.", "--play", *TINY)
+    assert code == 3
+    assert "aplay stopped playing (exit code 3)" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--speaker", "ANNA"], 2, "'ANNA' is not NAME=VOICE"),
+        (["--language", "xx"], 2, "invalid choice: 'xx'"),
+        (["--batch-size", "0"], 2, "batch_size must be an integer ≥ 1"),
+        (["--best-of", "-1"], 2, "best_of must be an integer ≥ 1"),
+        (["--stream", "-", "--json"], 2, "both write to standard output"),
+        (["--stream", "/nowhere/a.pcm"], 3, "cannot write /nowhere/a.pcm"),
+        (["--srt", "/nowhere/a.srt"], 3, "cannot write /nowhere/a.srt"),
+        (["--report", "/nowhere/a.json"], 3, "cannot write /nowhere/a.json"),
+    ],
+)
+def test_bad_options_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    found, _, err = run(capsys, "say", TEXT, "-o", str(tmp_path / "a.wav"), *options, *TINY)
+    assert (found, message in err) == (code, True), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_player_the_remedy_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    code, _, err = run(capsys, "say", "One.", "--play", *TINY)
+    assert code == 3
+    assert "there is no player: install one of aplay" in err
