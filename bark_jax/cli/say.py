@@ -59,8 +59,10 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                        help=f".wav, .flac or .ogg (default: {DEFAULT_OUTPUT}, unless streamed or played)")  # fmt: skip
     group.add_argument("--figure", type=Path, metavar="FILE",
                        help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
-    group.add_argument("--save-voice", metavar="NAME",
-                       help="keep the clip (or its first piece) as a voice, in your library or in an .npz file")  # fmt: skip
+    group.add_argument(
+        "--save-voice", metavar="NAME",
+        help="keep the clip (or its first piece) as a voice, in your library or in an .npz file",
+    )  # fmt: skip
     group.add_argument("--force", action="store_true", help="let --save-voice replace a voice of that name")
 
 
