@@ -52,6 +52,17 @@ def test_a_mesh_changes_no_token(bark: Bark, batch: Mapping[str, Any], expected:
         np.testing.assert_allclose(ours.waveform, single.waveform, atol=1e-5)
 
 
+def test_a_mesh_speaks_the_same_long_text(bark: Bark) -> None:
+    """Its codec runs in pieces, and its takes are scored, on the mesh too."""
+    options = {"seed": 1, "best_of": 2, "batch_size": 4, "max_seconds": 0.6, "min_eos_p": None}
+    text, alone = "One. [pause] Two. [pause] Three.", Bark.from_config(CONFIG, jax.random.key(0))
+    ours, single = (b.speak(text, **options) for b in (bark, alone))
+    for piece, other in zip(ours.pieces, single.pieces, strict=True):
+        assert piece.seed == other.seed
+        np.testing.assert_array_equal(piece.tokens.fine, other.tokens.fine)
+    np.testing.assert_allclose(ours.waveform, single.waveform, atol=1e-5)
+
+
 def test_a_second_call_compiles_nothing_and_devices_cache_their_own_rows(
     bark: Bark, batch: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

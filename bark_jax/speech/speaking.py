@@ -22,7 +22,7 @@ from bark_jax.speech.script import Piece, Script
 from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
 from bark_jax.text import encode_text, normalize
-from bark_jax.voice import Voice
+from bark_jax.voice import Voice, VoiceError
 
 if TYPE_CHECKING:
     from bark_jax.pipeline import Bark, StageProgress, VoiceSource
@@ -84,6 +84,8 @@ def plan(
     settings: Settings | None, overrides: Mapping[str, Any],
 ) -> Job:  # fmt: skip
     """Check and complete what `Bark.speak` was given, cut the text and encode it."""
+    if not isinstance(voices, Mapping):
+        raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
     delivery, other = Delivery.split(overrides)
     options = bark.options(voice, seed, settings, **other)
     cast: dict[str | None, Voice | None] = {None: options.voice}

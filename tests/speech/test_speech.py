@@ -271,12 +271,13 @@ def test_a_report_that_cannot_be_written_is_named(speech: Speech, tmp_path: Path
         ({"seed": -1}, SettingsError, "seed must be"),
         ({"voice": "en_speaker_3"}, VoiceError, "en_speaker_3"),
         ({"voices": {"ANNA": "en_speaker_3"}}, VoiceError, "en_speaker_3"),
+        ({"voices": ["ANNA"]}, VoiceError, "voices must be a mapping"),
     ],
 )
 def test_bad_input_is_named(bark: Bark, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as raised:
         bark.speak(**{"text": "One.", **arguments})
-    if "voices" in arguments:
+    if isinstance(arguments.get("voices"), dict):
         assert raised.value.__notes__ == ["This is about the voice of ANNA."]
 
 
