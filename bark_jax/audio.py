@@ -67,7 +67,9 @@ def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
 
 def pcm_bytes(waveform: Waveform) -> bytes:
     """A waveform [N], clipped to −1 … 1, as raw samples: 16 bits, signed, little-endian."""
-    return np.rint(np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes()
+    content = io.BytesIO()
+    soundfile.write(content, np.clip(waveform, -1, 1), 1, "PCM_16", endian="LITTLE", format="RAW")
+    return content.getvalue()
 
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:

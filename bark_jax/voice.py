@@ -226,10 +226,10 @@ def read_metadata(path: Path | str) -> VoiceMetadata:
 
 
 def _read(path: Path) -> tuple[Arrays, VoiceMetadata]:
+    if path.suffix != ".npz":
+        return _read_triple(path), VoiceMetadata()  # errors name the one of the three
     try:
-        return _read_npz(path) if path.suffix == ".npz" else (_read_triple(path), VoiceMetadata())
-    except VoiceError:  # of one of the three, which it names
-        raise
+        return _read_npz(path)
     except Exception as error:  # zip, npy and JSON parsers raise a dozen kinds on damaged files
         raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
 

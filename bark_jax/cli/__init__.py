@@ -52,7 +52,7 @@ def _run(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         options.run(options)
     except tuple(EXIT_CODES) as error:
-        note(f"bark-jax: {str(error) or 'interrupted'}")
+        note(" ".join([f"bark-jax: {str(error) or 'interrupted'}", *getattr(error, "__notes__", ())]))
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end

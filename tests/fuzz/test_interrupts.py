@@ -3,10 +3,12 @@
 import contextlib
 import gc
 import os
+import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +24,32 @@ SOON = 120  # seconds; a compilation in progress is finished first
 SLOW = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests run in the background of a shell that has Ctrl-C ignored there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupted(folder: Path, stage: str, number: signal.Signals) -> tuple[int, str]:
-    """Exit code and standard error of a command that gets a signal once a stage has begun."""
+    """Exit code and standard error, a terminal with progress bars, of a command that gets a signal during a stage."""
     command = [sys.executable, "-m", "bark_jax", "say", "Hello", "-o", str(folder / "out.wav"), "--no-compile-cache"]
     command += ["--model", "random:tiny", "--seed", "1", "--min-eos-p", "1"]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
-        assert process.stderr
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    with subprocess.Popen(command, stderr=terminal, env=os.environ | {"JAX_PLATFORMS": "cpu"}) as process:
+        os.close(terminal)
         said = b""
         while stage.encode() not in said:
-            byte = process.stderr.read(1)
-            assert byte, said.decode()
-            said += byte
+            said += os.read(screen, 1)
         process.send_signal(number)
-        said += process.communicate(timeout=SOON)[1]
-    return process.returncode, said.decode()
+        with contextlib.suppress(OSError):  # the end
+            while more := os.read(screen, 1024):
+                said += more
+        process.wait(SOON)
+    os.close(screen)
+    return process.returncode, said.decode().replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize(
