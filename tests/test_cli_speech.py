@@ -86,7 +86,7 @@ def test_playing_feeds_a_player(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--speaker", "ANNA"], 2, "'ANNA' is not NAME=VOICE"),
+        (["--speaker", "ANNA="], 2, "'ANNA=' is not NAME or NAME=VOICE"),
         (["--language", "xx"], 2, "invalid choice: 'xx'"),
         (["--batch-size", "0"], 2, "batch_size must be an integer ≥ 1"),
         (["--best-of", "-1"], 2, "best_of must be an integer ≥ 1"),

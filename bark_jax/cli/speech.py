@@ -34,7 +34,7 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "texts of any length", "A text that is too long for one clip, or has any of these options, is spoken in pieces."
     )
-    group.add_argument("--speaker", action="append", type=_speaker, default=[], metavar="NAME=VOICE",
+    group.add_argument("--speaker", action="append", type=_speaker, default=[], metavar="NAME[=VOICE]",
                        help='who speaks the lines that begin with "NAME: "; once for each')  # fmt: skip
     group.add_argument("--language", choices=LANGUAGES, help="of the text, for its sentences (default: en)")
     group.add_argument("--keep-voice", choices=KEEP_VOICE, help="from one piece to the next (default: fixed)")
@@ -48,11 +48,12 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pieces", type=Path, metavar="FOLDER", help="also write every piece to a file of its own")
 
 
-def _speaker(text: str) -> tuple[str, str]:
+def _speaker(text: str) -> tuple[str, str | None]:
+    """A name and a voice; None for one who keeps that of his own first piece."""
     name, equals, voice = text.partition("=")
-    if not (name and equals and voice):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VOICE")
-    return name, voice
+    if not name or (equals and not voice):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME=VOICE")
+    return name, voice or None
 
 
 def delivery_of(options: argparse.Namespace) -> dict[str, Any]:
