@@ -9,7 +9,8 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from bark_jax.audio import AudioError
 from bark_jax.checkpoint import CheckpointError
@@ -38,25 +39,30 @@ EXIT_CODES: dict[type[BaseException], int] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Foreseen errors are told on standard error, without a traceback."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with warnings.catch_warnings():
-        warnings.showwarning = show_warning
-        return _run(arguments)
+    return run_command(partial(_run, sys.argv[1:] if arguments is None else list(arguments)))
 
 
-def _run(arguments: Sequence[str]) -> int:
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run it with errors and warnings told in a line each; its exit code, None being 0, or that of the error."""
     try:
-        if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
-            convert = importlib.import_module(f"{converter().__name__}.__main__")
-            return int(convert.main(arguments[1:]))
-        options = _parser().parse_args(arguments)
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            return command() or 0
     except tuple(EXIT_CODES) as error:
         note(" ".join([f"bark-jax: {str(error) or 'interrupted'}", *getattr(error, "__notes__", ())]))
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-    return 0
+        return 0
+
+
+def _run(arguments: Sequence[str]) -> int | None:
+    if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
+        convert = importlib.import_module(f"{converter().__name__}.__main__")
+        return int(convert.main(arguments[1:]))
+    options = _parser().parse_args(arguments)
+    options.run(options)
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:

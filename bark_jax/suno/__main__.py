@@ -3,13 +3,13 @@
 import argparse
 import os
 import sys
-import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bark_jax import compile_cache
 from bark_jax.audio import AudioError, check_output, write_audio
-from bark_jax.cli import EXIT_CODES
+from bark_jax.cli import run_command
 from bark_jax.inputs import check_seed
 from bark_jax.settings import Settings
 from bark_jax.suno.api import generate_audio, save_as_prompt
@@ -21,14 +21,7 @@ from bark_jax.text import normalize
 def main(arguments: Sequence[str] | None = None) -> int:
     """Speak as the arguments say; the exit code. Foreseen errors are told on standard error, without a traceback."""
     options = _parser().parse_args(arguments)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-            _speak(options)
-    except tuple(EXIT_CODES) as error:
-        print(f"bark-jax: {str(error) or 'interrupted'}", file=sys.stderr)
-        return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
-    return 0
+    return run_command(partial(_speak, options))
 
 
 def _parser() -> argparse.ArgumentParser:
