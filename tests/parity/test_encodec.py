@@ -1,4 +1,4 @@
-"""The same random codec in PyTorch and here: signals agree to ‖a−b‖/‖b‖ ≤ 1e-5, codes are identical."""
+"""The same random codec in PyTorch and here: signals agree to ‖a−b‖/‖b‖ ≤ 1e-5, codes are identical but for ties."""
 
 from pathlib import Path
 
@@ -62,6 +62,23 @@ def reference_encode(model: EncodecModel, waveform: np.ndarray) -> torch.Tensor:
     return model.encode(torch.from_numpy(waveform)[:, None]).audio_codes[0]
 
 
+def assert_same_codes(ours: Encodec, latents: np.ndarray, codes: np.ndarray, expected: np.ndarray) -> None:
+    """The codes [B, K, T] of latents [B, T, C] are equal, but where two codewords are equally near up to rounding.
+
+    Which of them float32 picks depends on the processor. The frame's later codes then differ rightly.
+    """
+    rest, tied = np.float64(latents), np.zeros(latents.shape[:2], bool)
+    for table, mine, theirs in zip(
+        np.float64(ours.quantizer.codebooks[...]), *(c.swapaxes(0, 1) for c in (codes, expected)), strict=True
+    ):
+        differ = (mine != theirs) & ~tied
+        near, nearest = (np.square(rest - table[chosen]).sum(-1)[differ] for chosen in (mine, theirs))
+        np.testing.assert_allclose(near, nearest, rtol=TOLERANCE)
+        tied |= differ
+        rest -= table[mine]
+    assert tied.mean() <= 1e-3
+
+
 @pytest.mark.parametrize("frames", [1, 100, pytest.param(750, marks=pytest.mark.slow)])
 def test_decoder(theirs: EncodecModel, ours: Encodec, config: EncodecConfig, frames: int) -> None:
     codes = random_codes(config, 2, frames)
@@ -87,7 +104,7 @@ def test_encoder(theirs: EncodecModel, ours: Encodec, config: EncodecConfig, fra
     waveform = noise(2, frames * config.hop + samples)
     latents, codes = jax.jit(lambda codec, x: (codec.encoder(x[..., None]), codec.encode(x)))(ours, waveform)
     assert relative_error(latents, theirs.encoder(torch.from_numpy(waveform)[:, None]).mT) <= TOLERANCE
-    np.testing.assert_array_equal(codes, reference_encode(theirs, waveform))
+    assert_same_codes(ours, np.asarray(latents), np.asarray(codes), reference_encode(theirs, waveform).numpy())
 
 
 @torch.inference_mode()
@@ -106,7 +123,8 @@ def test_quantizer(theirs: EncodecModel, ours: Encodec, config: EncodecConfig) -
 def test_a_recording(theirs: EncodecModel, ours: Encodec, config: EncodecConfig, shared_data: Path) -> None:
     """Ten seconds of speech to codes and back."""
     speech = read_audio(shared_data / "speech" / "jfk.flac", config.sample_rate)[None, : 10 * config.sample_rate]
-    codes = np.asarray(jax.jit(Encodec.encode)(ours, speech))
-    np.testing.assert_array_equal(codes, reference_encode(theirs, speech))
+    latents, codes = jax.jit(lambda codec, x: (codec.encoder(x[..., None]), codec.encode(x)))(ours, speech)
+    codes = np.asarray(codes)
+    assert_same_codes(ours, np.asarray(latents), codes, reference_encode(theirs, speech).numpy())
     waveform = jax.jit(Encodec.decode)(ours, codes)
     assert relative_error(waveform, reference_decode(theirs, codes)) <= TOLERANCE
