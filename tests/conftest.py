@@ -4,8 +4,11 @@ from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+settings.register_profile("steady", derandomize=True, deadline=None)  # the same examples in every run
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,7 @@ def split_cues(cues: Iterable[Cue]) -> Iterator[Cue]:
         start, end = max(cue.start, shown), max(cue.end, shown)
         texts = _split(cue.text)
         parts = list(itertools.accumulate(map(len, texts), initial=0))
-        times = [start + (end - start) * part / max(1, parts[-1]) for part in parts]
+        times = [min(end, start + (end - start) * part / max(1, parts[-1])) for part in parts]  # rounding may exceed it
         for text, (first, last) in zip(texts, itertools.pairwise(times), strict=True):
             if _milliseconds(first) < _milliseconds(last):
                 yield Cue(start=first, end=last, text=text, speaker=cue.speaker)
