@@ -13,7 +13,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from bark_jax import compile_cache
 from bark_jax.cli import main
-from bark_jax.compile_cache import CompileCacheUnavailable, default_folder, enable
+from bark_jax.compile_cache import CompileCacheUnavailable, current_folder, default_folder, enable
 
 MISS = "PERSISTENT COMPILATION CACHE MISS"
 
@@ -75,6 +75,14 @@ def test_the_switch(
     monkeypatch.setattr(compile_cache, "enable", asked.append)
     assert main([*command, "--model", "random:no such size", *switch]) == 4
     assert asked == expected
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_current_folder_is_known(tmp_path: Path) -> None:
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert current_folder() is None
+    assert enable(tmp_path / "programs")
+    assert current_folder() == tmp_path / "programs"
 
 
 @pytest.mark.usefixtures("settings")

@@ -1,7 +1,9 @@
 """Pictures of clips: what they show, and how they are refused."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -80,3 +82,36 @@ def test_without_matplotlib_the_remedy_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FigureError, match=r"pip install 'bark-jax\[figure\]'"):
         check_figure(tmp_path / "a.png")
+
+
+def test_the_spectrogram_shows_a_tone_where_it_is(clip: Generation) -> None:
+    tone = np.sin(2 * np.pi * 3000 * np.arange(24_000) / 24_000).astype(np.float32)
+    power = np.asarray(draw(replace(clip, waveform=tone)).axes[1].images[0].get_array())  # [frequencies, times]
+    assert power.argmax(axis=0)[5:-5] * 24 / 1024 == pytest.approx(3, abs=24 / 1024)  # kHz
+    assert power.max() == pytest.approx(0)
+
+
+def test_silence_and_minutes_are_drawn_in_the_columns_that_are_seen(clip: Generation, tmp_path: Path) -> None:
+    figure = draw(replace(clip, waveform=np.zeros(24_000 * 120, np.float32)))
+    assert np.asarray(figure.axes[1].images[0].get_array()).shape[1] <= 2001
+    save_figure(figure, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("text", ["costs $5 or $6_7", "聲音 आवाज़ صوت 😀", "two\nlines", "x" * 5000])
+def test_any_text_can_be_a_title_and_a_label(clip: Generation, tmp_path: Path, text: str) -> None:
+    figure = draw(replace(clip, text=text), boundaries=[(0.5, text)])
+    save_figure(figure, tmp_path / "a.svg")
+    assert len(figure.get_suptitle()) < 200
+
+
+def test_a_failed_figure_leaves_the_old_file(clip: Generation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    path, figure = tmp_path / "a.png", draw(clip)
+    path.write_text("old")
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(FigureError, match=r"a\.png: no space left"):
+        save_figure(figure, path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.png", "old")]

@@ -97,6 +97,14 @@ def test_compilations_are_counted() -> None:
     assert compiled
 
 
+def test_a_saved_clip_is_a_voice_by_its_name(bark: Bark) -> None:
+    clip = bark.generate("A voice.", seed=5, allow_early_stop=False, **SHORT)
+    clip.save_voice("me", language="en")
+    assert bark.voices() == ["me"]
+    named, given = (bark.generate("Hello", voice, seed=1, **SHORT) for voice in ("me", clip))
+    np.testing.assert_array_equal(named.fine, given.fine)
+
+
 def test_end_of_sequence_first_gives_an_empty_clip_and_a_warning(bark: Bark, tmp_path: Path) -> None:
     with pytest.warns(EmptyGeneration, match="another seed"):
         result = bark.generate("Hello", seed=0, min_eos_p=1e-9)

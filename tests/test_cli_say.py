@@ -1,0 +1,118 @@
+"""What `bark-jax say` makes besides audio: reports, figures, voices."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from bark_jax.cli.progress import Bars
+from bark_jax.config import BarkConfig
+from bark_jax.voice import VoiceMetadata
+from bark_jax.voice_library import find_voice
+
+from test_cli import TINY, run
+from voice_arrays import TINY as TINY_CONFIG
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_json_says_what_was_made_and_how(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "Hello", "--json", "--quiet", "--top-k", "50", *TINY)
+    report = json.loads(out)
+    assert code == 0
+    assert "s of audio" not in err
+    assert report["seconds"] == soundfile.info(report["path"]).duration
+    assert report["settings"]["semantic_top_k"] == 50
+    assert report["real_time_factor"] == pytest.approx(sum(report["timings"].values()) / report["seconds"])
+    assert set(report["versions"]) >= {"jax", "numpy", "python"}
+    expected = {
+        "path": "bark.wav", "figure": None, "saved_voice": None, "text": "Hello", "seed": 1, "model": "random:tiny",
+        "voice": None, "dtype": "float32",
+    }  # fmt: skip
+    assert expected.items() <= report.items()
+
+
+@pytest.mark.filterwarnings("always::bark_jax.generation.EmptyGeneration")
+def test_json_of_an_empty_clip_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "Hi", "--json", *TINY, "--min-eos-p", "1e-9", "--figure", "clip.png")
+    report = json.loads(out)
+    assert code == 0
+    assert "before its first token" in err
+    assert (report["seconds"], report["real_time_factor"], report["figure"]) == (0, None, "clip.png")
+
+
+def test_verbose_tells_of_the_machine_and_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "Hi", "--verbose", *TINY)
+    assert (code, out) == (0, "")
+    lines = {line[:13].strip(): line[15:] for line in err.splitlines()}
+    assert lines["dtype"] == "float32"
+    assert "programs" in lines["compilation"]
+    assert "tokens/s" in lines["coarse"]
+    assert {"device", "host", "compile cache", "versions", "loading", "peak memory"} <= lines.keys()
+    assert "max_seconds 1.0" in lines["settings"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_figures_are_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str) -> None:
+    code, _, err = run(capsys, "say", "Hi", "--figure", f"clip.{suffix}", *TINY)
+    assert code == 0
+    assert err.splitlines()[-1] == f"clip.{suffix}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bark.wav", f"clip.{suffix}"]
+
+
+def test_a_clip_becomes_a_voice_that_speaks(capsys: pytest.CaptureFixture[str], library: Path) -> None:
+    say = ["say", "Hallo", "--quiet", *TINY]
+    assert run(capsys, *say, "--save-voice", "de")[0] == 0
+    metadata = find_voice("de", None, TINY_CONFIG).metadata
+    assert metadata == VoiceMetadata(model="random:tiny", seed=1, text="Hallo")
+    code, _, err = run(capsys, *say, "--save-voice", "de")
+    assert code == 2
+    assert "--force" in err
+    assert run(capsys, "voices", "save", "de", "de", "--language", "de", "--force", "--model", "random:tiny")[0] == 0
+    code, out, _ = run(capsys, *say, "--voice", "de", "--json", "--save-voice", "de", "--force")
+    assert (code, json.loads(out)["voice"]) == (0, "de")
+    assert json.loads(out)["saved_voice"] == str(library / "de.npz")
+    assert find_voice("de", None, TINY_CONFIG).metadata.language == "de"  # as that of the voice it continues
+
+
+@pytest.mark.filterwarnings("always::bark_jax.generation.EmptyGeneration")
+def test_an_empty_clip_is_not_kept(capsys: pytest.CaptureFixture[str], library: Path) -> None:
+    code, _, err = run(capsys, "say", "Hi", *TINY, "--min-eos-p", "1e-9", "--save-voice", "me")
+    assert code == 2
+    assert "empty clip" in err.splitlines()[-1]
+    assert not library.exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+STEPS = [("semantic", 499, 700), ("coarse", 750, 1500), ("fine", 1, 4), ("codec", 750, 750)]
+
+
+def test_bars_count_seconds_of_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    with Bars(BarkConfig.small(), hidden=False) as bars:
+        for stage, done, total in STEPS:
+            bars.update(stage, 0, total)
+            bars.update(stage, done, total)
+    last = [line.rsplit("\r", 1)[-1] for line in shown.getvalue().strip().split("\n")]
+    for line, (stage, _, _), seconds in zip(last, STEPS, (10.0, 5.0, 2.5, 10.0), strict=True):
+        assert line.startswith(stage)
+        assert f"{seconds:.1f} s of audio" in line
+
+
+def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, hidden in ((io.StringIO(), False), (Terminal(), True)):
+        monkeypatch.setattr("sys.stderr", stream)
+        with Bars(BarkConfig.small(), hidden=hidden) as bars:
+            for step in STEPS:
+                bars.update(*step)
+        assert stream.getvalue() == ""

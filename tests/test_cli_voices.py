@@ -1,0 +1,140 @@
+"""`bark-jax voices`: list, show, check and save."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bark_jax.checkpoint import NETWORKS, parameter_shapes, write_checkpoint
+from bark_jax.voice import Voice, VoiceMetadata, read_metadata
+from bark_jax.voice_library import save_voice
+
+from test_cli import run
+from voice_arrays import TINY, arrays, with_value
+
+
+@pytest.fixture
+def kept(library: Path) -> Path:
+    """A library of two voices, one of them damaged."""
+    metadata = VoiceMetadata(language="pt-BR", description="calm", text="Olá", seed=3)
+    save_voice(Voice.from_arrays(arrays(), metadata=metadata), "ana")
+    (library / "broken.npz").write_bytes(b"PK")
+    return library
+
+
+def test_all_names_are_listed(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+    code, out, _ = run(capsys, "voices")
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert rows[0] == ["ana", "pt-BR", "library", "calm"]
+    assert rows[1][:3] == ["broken", "-", "library"]
+    assert "cannot read" in out.splitlines()[1]
+    assert len(rows) == 2 + 271
+    assert ["v2/en_speaker_6", "en", "published"] in rows
+    assert run(capsys, "voices", "list")[1] == out
+
+
+def test_a_models_voices_are_listed_with_the_librarys(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+    code, out, err = run(capsys, "voices", "--model", "random:tiny")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["ana", "broken"]
+    assert "no voices came with random:tiny" in err
+    assert run(capsys, "voices", "list", "--model", "random:tiny")[1] == out
+
+
+def test_a_models_own_voices_go_first(capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    networks = {
+        name: ((path, np.zeros(shape, np.float32)) for path, shape in parameter_shapes(TINY, name).items())
+        for name in NETWORKS
+    }
+    own = Voice.from_arrays(arrays(tokens=40))
+    voices = [("ana", own), ("v2/de_speaker_3", own)]
+    write_checkpoint(model, TINY, networks, tokenizer_json="{}", voices=voices)
+    entries = json.loads(run(capsys, "voices", "--model", str(model), "--json")[1])
+    assert [(entry["name"], entry["source"], entry["language"]) for entry in entries] == [
+        ("ana", "model", None), ("v2/de_speaker_3", "model", "de"), ("broken", "library", None),
+    ]  # fmt: skip
+    shown = json.loads(run(capsys, "voices", "--model", str(model), "show", "ana", "--json")[1])
+    assert (shown["source"], shown["semantic_tokens"]) == ("model", 40)
+    assert run(capsys, "voices", "save", "v2/de_speaker_3", "mine", "--model", str(model))[0] == 0
+    assert read_metadata(kept / "mine.npz").language == "de"
+
+
+@pytest.mark.parametrize(("language", "names"), [("pt", ["ana"]), ("pt-BR", ["ana"]), ("p", []), ("xx", [])])
+def test_a_language_is_chosen(capsys: pytest.CaptureFixture[str], kept: Path, language: str, names: list[str]) -> None:
+    code, out, err = run(capsys, "voices", "list", "--language", language, "--model", "random:tiny")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == names
+    assert ("no voice is known to speak" in err) == (not names)
+
+
+def test_published_voices_are_chosen_by_language(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "voices", "--language", "de", "--json")
+    entries = json.loads(out)
+    assert code == 0
+    assert len(entries) == 20
+    assert {(entry["source"], entry["language"], entry["path"]) for entry in entries} == {("published", "de", None)}
+
+
+def test_a_voice_is_shown(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+    code, out, _ = run(capsys, "voices", "show", "ana", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "name": "ana", "source": "library", "path": str(kept / "ana.npz"), "language": "pt-BR", "description": "calm",
+        "text": "Olá", "seed": 3, "seconds": 0.4, "semantic_tokens": 20, "frames": 30,
+        "codebooks": "2 coarse, 8 fine", "frames_per_token": 1.5, "problems": [],
+    }  # fmt: skip
+    code, out, _ = run(capsys, "voices", "show", str(kept / "ana.npz"), "--model", "random:tiny")
+    rows = dict(line.split(None, 1) for line in out.splitlines())
+    assert (code, rows["source"], rows["problems"]) == (0, "file", "none")
+
+
+def test_every_file_is_checked(capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "odd.npz", **with_value("semantic", 9999) | {"fine_prompt": arrays()["fine_prompt"][:7]})
+    specs = ["ana", str(tmp_path / "odd.npz"), "broken", "nobody"]
+    code, out, err = run(capsys, "voices", "check", *specs, "--model", "random:tiny")
+    lines = out.splitlines()
+    assert code == 2
+    assert lines[:2] == ["ana: good", f"{tmp_path / 'odd.npz'}:"]
+    assert [line.split()[0] for line in lines[2:4]] == ["semantic", "fine"]
+    assert (lines[4], lines[6]) == ("broken:", "nobody:")
+    assert err == "bark-jax: not usable: 3 of 4\n"
+    assert run(capsys, "voices", "check", "ana")[:2] == (0, "ana: good\n")
+
+
+def test_voices_are_saved_with_what_is_known(capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path) -> None:
+    source = str(shutil.copy(kept / "ana.npz", tmp_path / "source.npz"))
+    code, out, err = run(capsys, "voices", "save", source, "friends/ana", "--description", "loud")
+    assert (code, out) == (0, "")
+    assert str(kept / "friends" / "ana.npz") in err
+    assert read_metadata(kept / "friends" / "ana.npz") == VoiceMetadata(
+        language="pt-BR", description="loud", text="Olá", seed=3
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "anna"], "did you mean ana?"),
+        (["show", "broken"], "cannot read the voice"),
+        (["show", "v2/de_speaker_3"], "published voice v2/de_speaker_3 is not here"),
+        (["save", "ana", "ana"], "--force"),
+        (["save", "ana", "a?b"], "is not a name for a voice"),
+        (["save", "ana", "other", "--language", "German"], "not 'German'"),
+        (["save", "odd.npz", "odd"], "odd.npz cannot be used: semantic holds 10000"),
+        (["shout"], "invalid choice"),
+    ],
+)
+def test_errors_are_one_line(
+    capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    np.savez("odd.npz", **with_value("semantic", 10_000))
+    code, out, err = run(capsys, "voices", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert sorted(path.name for path in kept.iterdir()) == ["ana.npz", "broken.npz"]
