@@ -2,12 +2,14 @@
 
     python -m benchmarks.limits [--size small] [--cases 5 10:voice] [--rounds 7]
 
-A clip is so many decoding steps, prefills and fine passes; the codec and the host's work are what is missing. A step
-reads memory, so its limit is its bytes at the bandwidth measured in turns with it; a prefill or a pass multiplies
-matrices, so its limit is its operations at the speed of large products in the same dtype, measured likewise.
+A clip is so many decoding steps, prefills, fine passes and frames of the codec; the host's work is what is missing. A
+step reads memory, so its limit is its bytes at the bandwidth measured in turns with it, and so does a frame of the
+codec's LSTM, whose weights may stay in a cache that is faster. The rest multiplies matrices: its limit is its
+operations at the speed of large products in the same dtype, measured likewise.
 """
 
 import argparse
+import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +23,10 @@ from jax import Array
 from bark_jax import Bark, BarkConfig, Settings, bench
 from bark_jax.bench import Row
 from bark_jax.measuring import reader
+from bark_jax.models.encodec import Decoder
 from bark_jax.models.gpt import GPT, KVCache
 from bark_jax.stages.coarse import KEEP, coarse_history, coarse_steps, plan_windows
+from bark_jax.stages.codec import PIECE
 from bark_jax.stages.fine import plan_rows
 from benchmarks import peers
 from benchmarks.end_to_end import Case
@@ -71,6 +75,26 @@ def fine_pass(bark: Bark) -> Part:
     return Part("fine", "pass", lambda: run(*arguments), 1, operations(run, *arguments), "products")
 
 
+def codec_lstm(bark: Bark) -> Part:
+    """The decoder's LSTM, by the frame: one after another, each reads all its recurrent weights."""
+    lstm = bark.codec.decoder.lstm
+    run = jax.jit(type(lstm).__call__)
+    frames = jnp.zeros((1, PIECE, lstm.layers[0].hidden_weight.shape[1]), jnp.float32)
+    size = sum(layer.hidden_weight.nbytes for layer in lstm.layers)
+    return Part("codec", "LSTM", lambda: run(lstm, frames, lstm.start(1)), PIECE, size, "memory")
+
+
+def codec_convolutions(bark: Bark) -> Part:
+    """All else of the decoder, by the frame."""
+    config = dataclasses.replace(bark.config.codec, lstm_layers=0)
+    decoder, run = Decoder(config), jax.jit(Decoder.__call__)
+    start = bark.codec.decoder.start(1)._replace(lstm=())
+    arguments = (decoder, jnp.zeros((1, PIECE, config.width), jnp.float32), start)
+    return Part(
+        "codec", "convolutions", lambda: run(*arguments), PIECE, operations(run, *arguments) / PIECE, "products"
+    )
+
+
 def operations(run: Any, *arguments: Any) -> float:
     """Floating-point operations of a program without loops, as XLA counts them."""
     return float(run.lower(*arguments).cost_analysis()["flops"])
@@ -92,6 +116,8 @@ def counts(config: BarkConfig, case: Case) -> dict[tuple[str, str], int]:
         ("coarse", f"prefill {rules.max_semantic}"): int((restarts == 0).sum()),
         ("coarse", f"prefill {rules.max_semantic + rules.max_history}"): int((restarts > 0).sum()),
         ("fine", "pass"): passes,
+        ("codec", "LSTM"): frames,
+        ("codec", "convolutions"): frames,
     }
 
 
@@ -101,7 +127,7 @@ def measure(bark: Bark, cases: Sequence[Case], rounds: int) -> list[Row]:
     parts = [
         step(bark, "semantic"), prefill(bark, "semantic", bark.config.semantic.max_text), step(bark, "coarse"),
         prefill(bark, "coarse", rules.max_semantic), prefill(bark, "coarse", rules.max_semantic + rules.max_history),
-        fine_pass(bark),
+        fine_pass(bark), codec_lstm(bark), codec_convolutions(bark),
     ]  # fmt: skip
     read, size = reader()
     matrix = jnp.full((WIDTH, WIDTH), 1 / WIDTH, bark.semantic.dtype)

@@ -146,5 +146,6 @@ def test_a_clip_is_the_sum_of_its_parts(bark: Bark) -> None:
     cases = [end_to_end.Case(5.0), end_to_end.Case(10.0, voice=True)]
     rows = limits.measure(bark, cases, rounds=1)
     times = [[row["times"] for row in rows if row["voice"] == voice] for voice in ("no", "yes")]
-    assert times == [[249, 1, 748, 1, 2, 6], [499, 1, 1500, 0, 25, 12]]  # a prompt per window once it slides
+    # A prompt per window once it slides.
+    assert times == [[249, 1, 748, 1, 2, 6, 374, 374], [499, 1, 1500, 0, 25, 12, 750, 750]]
     assert all(row["s"] == pytest.approx(row["times"] * row["ms"] / 1e3) for row in rows)
