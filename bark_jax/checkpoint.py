@@ -77,7 +77,7 @@ def abstract_network(
 
 def parameter_shapes(config: BarkConfig, name: str) -> dict[str, Shape]:
     """Dotted path → shape of every parameter of the network `name`."""
-    return {path: leaf.shape for path, leaf in _parameters(abstract_network(config, name)).items()}
+    return {path: leaf.shape for path, leaf in parameters(abstract_network(config, name)).items()}
 
 
 def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
@@ -85,7 +85,7 @@ def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
 
     Raises CheckpointError with every missing, unknown and misshapen tensor.
     """
-    leaves = _parameters(module)
+    leaves = parameters(module)
     problems = [f"{name} is missing" for name in leaves.keys() - tensors.keys()]
     problems += [f"{name} is unknown" for name in tensors.keys() - leaves.keys()]
     problems += [
@@ -104,8 +104,8 @@ def map_parameters(put: Put, network: nnx.Module) -> nnx.Module:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: put(_dotted(path), leaf), network)
 
 
-def _parameters(module: nnx.Module) -> dict[str, Any]:
-    """Dotted path → array, or its abstract stand-in."""
+def parameters(module: nnx.Module) -> dict[str, Any]:
+    """Dotted path → array, or its abstract stand-in, of every parameter: what `fill` takes."""
     return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(module)}
 
 
@@ -130,7 +130,7 @@ def random_networks(
         # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
         rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, index))))
         abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
-        shapes = _parameters(abstract).items()
+        shapes = parameters(abstract).items()
         tensors = {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes}
         networks[name] = fill(abstract, tensors)
     return networks

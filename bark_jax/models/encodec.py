@@ -252,14 +252,19 @@ class Quantizer(nnx.Module):
         """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to what is left of the vector."""
 
         def quantize(rest: Array, table: Array) -> tuple[Array, Array]:
-            # The published sum, |rest|² included: another would round, and so break ties, differently.
-            squared = jnp.square(rest).sum(-1, keepdims=True)
-            distance = squared - 2 * project(rest, table, jnp.float32) + jnp.square(table).sum(-1)  # [B, T, V]
-            codes = distance.argmin(axis=-1).astype(jnp.int32)
+            codes = nearest(rest, table)
             return rest - table[codes], codes
 
         _, codes = jax.lax.scan(quantize, latents, self.codebooks[...])  # [K, B, T]
         return codes.swapaxes(0, 1)
+
+
+def nearest(vectors: Array, table: Array) -> Array:
+    """Vectors [..., C] → the int32 index [...] of the row nearest to each in a table [V, C]."""
+    # The published sum, |vector|² included: another would round, and so break ties, differently.
+    squared = jnp.square(vectors).sum(-1, keepdims=True)
+    distance = squared - 2 * project(vectors, table, jnp.float32) + jnp.square(table).sum(-1)  # [..., V]
+    return distance.argmin(axis=-1).astype(jnp.int32)
 
 
 class Encodec(nnx.Module):
