@@ -17,7 +17,7 @@ from bark_jax.inputs import check_tokens
 from bark_jax.settings import Settings
 from bark_jax.stages.coarse import KEEP, Plan, coarse_history, coarse_steps, flatten_codes, plan_windows
 from bark_jax.stages.fine import plan_rows
-from bark_jax.stages.semantic import prompt_ids
+from bark_jax.stages.semantic import prompt_rows
 from bark_jax.training.config import TrainingError
 from bark_jax.voice import Voice
 
@@ -88,7 +88,7 @@ def semantic_example(
     tokens = check_tokens(tokens, "semantic tokens", (None,), rules.vocab)
     _check_length("text ids", len(text), rules.max_text)
     _check_length("semantic tokens", len(tokens), rules.max_new)
-    ids, history = prompt_ids(rules, [text], [voice])
+    ids, history = prompt_rows(rules, [text], [voice])
     targets = np.full(rules.max_new, rules.pad, np.int32)
     targets[: len(tokens)] = tokens
     return SemanticBatch(ids[0], history[0], targets, _scalar(min(len(tokens) + 1, rules.max_new)))
@@ -130,14 +130,17 @@ def sample_coarse(config: BarkConfig, clip: Voice, rng: np.random.Generator, voi
     return examples[rng.integers(len(examples))]
 
 
-def fine_example(config: BarkConfig, codes: np.ndarray, *, codebook: int, start: int, known: int) -> FineBatch:
+def fine_example(
+    config: BarkConfig, codes: np.ndarray, *, codebook: int, start: int, known: int, beyond: np.ndarray | None = None
+) -> FineBatch:
     """One window for the fine stage.
 
     codes [K, T] of a clip, behind which generation puts pads where it is shorter than a window; codebook to predict;
     start: the window's first frame; known: frames at its beginning whose codes are all known, as those of a voice are.
     From there on the predicted codebook holds pads, as in generation's first window. (Its later windows show their own
-    guesses of some frames; the true codes would give the answer away.) Raises TrainingError when that leaves nothing
-    to learn, and TokenError for codes outside the codebooks.
+    guesses of some frames; the true codes would give the answer away.) beyond [K, W]: codes in place of what generation
+    has guessed for the frames behind the clip, in the codebooks between the given ones and the predicted; without it,
+    they are pads. Raises TrainingError when nothing is left to learn, and TokenError for codes outside the codebooks.
     """
     rules, given = config.fine, config.coarse.codebooks
     codes = check_tokens(codes, "codes", (config.codec.codebooks, None), config.codec.codebook_size)
@@ -152,18 +155,24 @@ def fine_example(config: BarkConfig, codes: np.ndarray, *, codebook: int, start:
     window = buffer[:, start : start + width].copy()
     targets = window[codebook].copy()
     window[codebook:, known:] = rules.pad
+    if beyond is not None:
+        window[given:codebook, known + count :] = beyond[given:codebook, known + count :]
     return FineBatch(window, targets, _scalar(codebook), _scalar(known), _scalar(count))
 
 
 def sample_fine(config: BarkConfig, clip: Voice, rng: np.random.Generator) -> FineBatch:
-    """A random window of a clip with a random codebook to predict and a random known prefix."""
+    """A random window of a clip with a random codebook to predict and a random known prefix.
+
+    Behind the clip, where generation's guesses mean nothing, are codes of random frames: they are not to be heeded.
+    """
     clip.check(config)
     width, frames = config.fine.gpt.block_size, clip.fine.shape[1]
     start = int(rng.integers(max(width, frames) - width + 1))
     most = min(config.fine.max_history, frames - start - 1)
     known = 0 if rng.random() < NO_PREFIX else int(rng.integers(most + 1))
     codebook = int(rng.integers(config.coarse.codebooks, config.codec.codebooks))
-    return fine_example(config, clip.fine, codebook=codebook, start=start, known=known)
+    beyond = clip.fine[:, rng.integers(frames, size=width)]
+    return fine_example(config, clip.fine, codebook=codebook, start=start, known=known, beyond=beyond)
 
 
 def sample_waveform(waveform: np.ndarray, samples: int, rng: np.random.Generator) -> CodecBatch:

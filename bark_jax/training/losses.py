@@ -17,7 +17,7 @@ from jax import Array
 from bark_jax.config import BarkConfig
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.stages.semantic import merge_prompt
+from bark_jax.stages.semantic import all_logits
 from bark_jax.training.batches import CoarseBatch, FineBatch, SemanticBatch
 
 
@@ -42,20 +42,8 @@ def semantic_loss(gpt: GPT, config: BarkConfig, batch: SemanticBatch) -> Loss:
     rules = config.semantic
     targets = jnp.where(batch.targets == rules.pad, rules.vocab, batch.targets)
     counted = jnp.arange(targets.shape[1]) < jnp.asarray(batch.learned)[:, None]
-    return _cross_entropy(semantic_logits(gpt, config, batch), targets, counted)
-
-
-def semantic_logits(gpt: GPT, config: BarkConfig, batch: SemanticBatch) -> Array:
-    """Float32 logits [B, M, vocab + 1] of every target, the end of the sequence last.
-
-    The input is generation's: P positions of text and history merged, infer, and all targets but the last.
-    """
-    rules = config.semantic
-    prompt = merge_prompt(gpt, jnp.asarray(batch.text), jnp.asarray(batch.history))  # [B, P, C]
-    infer = jnp.full((len(batch.targets), 1), rules.infer, jnp.int32)
-    fed = jnp.concatenate([infer, batch.targets[:, :-1]], axis=1)  # [B, M]
-    logits = gpt(jnp.concatenate([prompt, gpt.embed(fed)], axis=1))[:, rules.max_text :]  # [B, M, V]
-    return jnp.concatenate([logits[..., : rules.vocab], logits[..., rules.pad, None]], axis=-1)
+    logits = all_logits(gpt, rules, *map(jnp.asarray, (batch.text, batch.history, batch.targets)))
+    return _cross_entropy(logits, targets, counted)
 
 
 def coarse_loss(gpt: GPT, config: BarkConfig, batch: CoarseBatch) -> Loss:

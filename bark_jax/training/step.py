@@ -113,7 +113,7 @@ class Trainer:
             frozen = parameters
         else:
             chosen = self._trainable(parameters)
-            trained = {path: parameters[path] for path in chosen}
+            trained = {path: value for path, value in parameters.items() if path in chosen}
             frozen = {path: value for path, value in parameters.items() if path not in chosen}
         trained = {path: put_parameter(path, np.array(x, np.float32), self.mesh) for path, x in trained.items()}
         state = TrainState(
@@ -223,7 +223,7 @@ def _step(trainer: Trainer, state: TrainState, frozen: Parameters, batch: Batch)
     train = trainer.train
     key = jax.random.fold_in(jax.random.key(train.seed), state.step)
     gradients, loss, assignments = _accumulate(trainer, state, frozen, batch, key)
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss.mean) & jnp.isfinite(norm)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with floats
         updates, optimizer = trainer.optimizer().update(gradients, state.optimizer, state.trained)
