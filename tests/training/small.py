@@ -9,7 +9,16 @@ from flax import nnx
 
 from bark_jax import BarkConfig, Settings, Voice
 from bark_jax.checkpoint import map_parameters, random_networks
-from bark_jax.training import coarse_examples, fine_example, sample_waveform, semantic_example, stack
+from bark_jax.training import (
+    CodecTraining,
+    TrainConfig,
+    Trainer,
+    coarse_examples,
+    fine_example,
+    sample_waveform,
+    semantic_example,
+    stack,
+)
 from bark_jax.training.batches import Batch
 
 GREEDY = Settings(semantic_temperature=0, coarse_temperature=0, fine_temperature=0)
@@ -69,6 +78,13 @@ def random_batch(stage: str) -> Batch:
     rng = np.random.default_rng(0)
     tones = [0.3 * np.sin(2 * np.pi * hz * np.arange(2 * SAMPLES) / 600) for hz in (22, 44, 33, 55)]
     return stack([sample_waveform(tone, SAMPLES, rng) for tone in tones])
+
+
+def make_trainer(stage: str, **changes: Any) -> Trainer:
+    """Equal ones share their programs: tests change what they must and no more."""
+    options: dict[str, Any] = {"steps": 200, "warmup_steps": 10, "learning_rate": 1e-2, "weight_decay": 0}
+    options |= {"average_decay": 0.15, "codec": CodecTraining(windows=(16,), dropout=0.0)} | changes
+    return Trainer(config=CONFIG, stage=stage, train=TrainConfig(**options))
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

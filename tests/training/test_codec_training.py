@@ -9,7 +9,7 @@ import pytest
 
 from bark_jax.checkpoint import map_parameters
 from bark_jax.models.encodec import Encodec
-from bark_jax.training import CodecTraining, TrainConfig, Trainer, sample_codebooks
+from bark_jax.training import CodecTraining, sample_codebooks
 from bark_jax.training.codec import (
     Assignments,
     Codebooks,
@@ -24,9 +24,9 @@ from bark_jax.training.codec import (
 )
 from bark_jax.training.step import CODEBOOKS
 
-from small import CONFIG, SAMPLES, assert_same, networks, random_batch
+from small import CONFIG, SAMPLES, assert_same, make_trainer, networks, random_batch
 
-RATE, RULES = CONFIG.codec.sample_rate, CodecTraining(windows=(16, 64))
+RATE = CONFIG.codec.sample_rate
 COUNT, SIZE, WIDTH = CONFIG.codec.codebooks, CONFIG.codec.codebook_size, CONFIG.codec.width
 BATCH = random_batch("codec")
 QUANTIZE = jax.jit(quantize)
@@ -158,11 +158,10 @@ def test_the_spectral_distance_is_zero_only_for_the_same() -> None:
 
 def test_the_loss_falls_and_the_network_has_the_new_codebooks(codec: Encodec) -> None:
     codec = with_codebooks(codec, sample_codebooks(codec, BATCH.waveform, jax.random.key(1)))
-    train = TrainConfig(steps=200, learning_rate=1e-2, warmup_steps=5, codec=RULES, average_decay=0.9, weight_decay=0)
-    trainer = Trainer(config=CONFIG, stage="codec", train=train)
+    trainer = make_trainer("codec")
     state, frozen = trainer.start(codec)
     first = float(trainer.evaluate(state, frozen, BATCH).mean)
-    for _ in range(train.steps):
+    for _ in range(trainer.train.steps):
         state, metrics = trainer.step(state, frozen, BATCH)
     metrics.check()
     assert set(metrics.parts) == {"waveform", "spectral", "commitment"}
