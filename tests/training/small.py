@@ -35,7 +35,7 @@ def small_config() -> BarkConfig:
         semantic=replace(semantic, gpt=replace(semantic.gpt, block_size=72), max_text=24, max_new=48),
         coarse=replace(coarse, gpt=replace(coarse.gpt, block_size=88), max_semantic=24, max_history=48, window=12),
         fine=replace(fine, gpt=replace(fine.gpt, block_size=48), max_history=24, hop=24),
-        codec=replace(tiny.codec, sample_rate=600, ratios=(4, 2), lstm_layers=1, width=8, codebook_size=32),
+        codec=replace(tiny.codec, sample_rate=600, ratios=(8,), lstm_layers=1, width=8, codebook_size=32),
     )
 
 
