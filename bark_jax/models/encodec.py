@@ -17,9 +17,9 @@ from flax import nnx
 from jax import Array
 
 from bark_jax.config import EncodecConfig
+from bark_jax.models.convolution import convolve
 from bark_jax.models.layers import project
 
-_EXACT = jax.lax.Precision.HIGHEST
 
 LSTMState = tuple[Array, Array]  # hidden and cell, each [B, C]
 
@@ -84,13 +84,6 @@ class Conv(nnx.Module):
         """[B, T, I] → [B, ⌈T / stride⌉, O]."""
         x = pad(x, self.kernel.shape[0] - self.stride, -x.shape[1] % self.stride)
         return convolve(x, self.kernel[...], self.stride) + self.bias[...]
-
-
-def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
-    """x [B, T, I] with kernel [k, I, O], without padding → [B, (T − k) / stride + 1, O]."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"), precision=_EXACT
-    )
 
 
 class Upsample(nnx.Module):

@@ -181,11 +181,14 @@ def spectral_distance(x: Array, y: Array, sample_rate: int, windows: tuple[int, 
 
 def mel_spectrum(x: Array, sample_rate: int, window: int) -> Array:
     """Magnitudes in mel bands of Hann windows a quarter apart, of a signal [B, N] → [B, frames, M]."""
-    x = jnp.pad(x, ((0, 0), (window // 2, window // 2)))
     hop = window // 4
-    starts = np.arange(0, x.shape[1] - window + 1, hop)
+    x = jnp.pad(x, ((0, 0), (window // 2, window // 2)))
+    blocks = x[:, : x.shape[1] // hop * hop].reshape(len(x), -1, hop)
+    frames = blocks.shape[1] - 3
+    # Shifted blocks, not gathered samples: the gradient of gathering is a scatter, which a CPU does one by one.
+    framed = jnp.concatenate([blocks[:, shift : shift + frames] for shift in range(4)], axis=-1)  # [B, frames, window]
     hann = np.hanning(window + 1)[:-1].astype(np.float32)
-    spectrum = jnp.fft.rfft(x[:, starts[:, None] + np.arange(window)] * (hann / np.linalg.norm(hann)))
+    spectrum = jnp.fft.rfft(framed * (hann / np.linalg.norm(hann)))
     magnitude = jnp.sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + _FLOOR**2)  # the root has a slope at 0
     filters = mel_filters(sample_rate, window, min(window // 8, _MOST_BANDS))
     return jnp.einsum("bfi,im->bfm", magnitude, filters, precision=jax.lax.Precision.HIGHEST)
