@@ -93,7 +93,7 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)
-        step, heard = int(state.step), held_out[: schedule.samples]
+        step, heard = int(state.step), held_out[: schedule.samples] if schedule.sample_every else []
         say(_describe(trainer, config, len(training), len(held_out), step))
         with Log(config.run, step=step, steps=config.train.steps, say=say) as log:
             loop = _Loop(
@@ -143,16 +143,14 @@ class _Loop:
     validation: list[Batch] = field(kw_only=True)
     heard: list[str] = field(kw_only=True)  # names of the clips that samples are made of
     sampler: Sampler | None = field(kw_only=True)
-
     compiled: bool = field(default=False, init=False)
 
     def run(self, state: TrainState) -> Path:
         """All steps that are left; the network's file."""
         with noticing_ctrl_c(lambda: self.log.say("stopping after this step; Ctrl-C again stops at once")) as stopping:
             state = self._steps(state, stopping)
-        self._save(state)
         self.store.wait()
-        path = self._export(state)
+        path = self._export(state)  # once more where the run was at its end already
         self.log.say(f"{self.trainer.stage} is trained: {path}")
         return path
 
@@ -184,7 +182,7 @@ class _Loop:
             (schedule.export_every, self._export),
         ]
         last = self.step == self.config.train.steps
-        return [act for every, act in acts if last or (every and self.step % every == 0)]
+        return [act for every, act in acts if every and (last or self.step % every == 0)]
 
     def _count(self, metrics: Metrics) -> None:
         """Wait for a step. Raises DivergenceError when it is not finite."""
@@ -192,8 +190,8 @@ class _Loop:
             metrics.check()
         except TrainingError as error:
             newest = self.store.newest
-            kept = f"the checkpoint of step {newest} in {self.store.folder}" if newest else "no checkpoint yet"
-            raise DivergenceError(f"{error}; what is left is {kept}; begin again with --restart") from error
+            kept = f"the checkpoint of step {newest} in {self.store.folder} is kept" if newest else "none was saved yet"
+            raise DivergenceError(f"{error}, from the start (--restart); {kept}") from error
         self.meter.add(metrics)
         if not self.compiled:
             self.compiled = True
@@ -228,7 +226,10 @@ class _Loop:
         trainer = self.trainer
         network = checkpoint.parameters(trainer.network(state, self.frozen))
         tensors = ((path, np.array(fetch(value))) for path, value in network.items())
-        return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
+        try:
+            return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
+        except checkpoint.CheckpointError as error:
+            raise RunError(f"{error}; the checkpoints in {self.store.folder} are whole") from error
 
     def _stop(self, state: TrainState) -> None:
         self._save(state)
@@ -241,14 +242,18 @@ class _Loop:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Only one run at a time works in a folder, which is made. Raises RunError."""
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise RunError(f"another training is at work in {folder}: wait for it, or choose another folder") from error
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _clear(folder: Path) -> None:
