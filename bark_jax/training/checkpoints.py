@@ -8,6 +8,7 @@ checkpoints/<steps taken>/   one of Orbax's folders, which appears under its nam
 
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,11 +93,12 @@ class Checkpoints:
         with _naming(self.folder, "read"):
             items = self._manager.restore(step, args=facts)
         self._compare(items.run)
-        shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _named(state).items()}
+        leaves = _named(state)
+        shapes = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         with _naming(self.folder, "read"):
             arrays = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(shapes))).state
-        leaves = {name: jax.device_put(np.array(arrays[name]), leaf.sharding) for name, leaf in _named(state).items()}
-        return jax.tree.unflatten(jax.tree.structure(state), leaves.values()), items.progress
+        placed = [jax.device_put(np.array(arrays[name]), leaf.sharding) for name, leaf in leaves.items()]
+        return jax.tree.unflatten(jax.tree.structure(state), placed), items.progress
 
     def _compare(self, begun: Mapping[str, Any]) -> None:
         ours, theirs = dict(_flat(self._run)), dict(_flat(begun))
@@ -141,11 +143,13 @@ def _naming(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax tells its log what it then raises."""
-    logger = logging.getLogger("absl")
-    before = logger.level
+    """Orbax tells its log what it then raises, and forgets those writes that fail after the first."""
+    logger, report = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda lost: None if str(lost.exc_value) == "Event loop is closed" else report(lost)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        sys.unraisablehook = report

@@ -20,6 +20,7 @@ from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_
 from bark_jax.voice import Voice
 
 _AHEAD = 4  # batches made while a step runs
+_EPOCHS = 2**31  # more than any run has; grain's "for ever" overflows in batches of one
 
 Draw: TypeAlias = Callable[[int, np.random.Generator], Any]
 """A training example of the clip of that index; what is random in it is drawn from the generator."""
@@ -37,13 +38,16 @@ class Feed(Iterator[Batch]):
 
         if not indices:
             raise TrainingError("there are no clips to train on")
-        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat()
+        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat(_EPOCHS)
         self._batches = shuffled.random_map(draw).batch(batch, batch_fn=stack)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
         self._iterator = iter(self._batches.to_iter_dataset(options))
 
     def __next__(self) -> Batch:
-        return next(self._iterator)
+        try:
+            return next(self._iterator)
+        except TrainingError as error:
+            raise TrainingError(str(error)) from error  # without grain's notes on its traceback
 
     def __enter__(self) -> Self:
         return self

@@ -87,7 +87,7 @@ def random_batch(stage: str) -> Batch:
 def named_clips(count: int = 12) -> list[Clip]:
     """Two speakers, by turns."""
     return [
-        Clip(name=f"{i}.wav", text=f"clip {i}", speaker="ab"[i % 2], tokens=random_clip(8 + i % 5, seed=i))
+        Clip(name=f"{i}.wav", text=f"clip {i}", speaker="ab"[i % 2], tokens=random_clip((6, 12, 8, 10)[i % 4], seed=i))
         for i in range(count)
     ]
 
