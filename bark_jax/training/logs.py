@@ -26,7 +26,7 @@ class Meter:
 
     @property
     def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "sums": self.sums}
+        return {"steps": self.steps, "sums": dict(self.sums)}
 
     def add(self, metrics: Metrics) -> None:
         """Those of a step, for which it waits."""

