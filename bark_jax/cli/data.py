@@ -38,7 +38,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
-                        help="the semantic_tokens.npz of other data (default: clusters of these recordings)")  # fmt: skip
+                        help="semantic_tokens.npz of other data (default: clusters of these)")  # fmt: skip
     choice.add_argument("--seed", type=int, default=0, help="of the clusters (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="make everything anew, whatever DATA holds")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")

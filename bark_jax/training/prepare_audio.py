@@ -30,33 +30,22 @@ def prepare_audio(
     """Write the recordings that have a transcript to the folder `to`, in the order of the table.
 
     Also returns what was left out: what cannot be read or is silent, too short or too long, and recordings without a
-    transcript. Raises DataError when nothing is left, OSError when `to` cannot be written.
+    transcript. Raises OSError when `to` cannot be written.
     """
     writer, left_out = ShardWriter(to, "audio", np.int16), []
     for done, row in enumerate(transcripts):
         progress("audio", done, len(transcripts))
         try:
-            samples, text = _samples(recordings / row.file, sample_rate), normalize(row.text)
+            text, samples = normalize(row.text), _samples(recordings / row.file, sample_rate)
         except (AudioError, TextError, DataError) as error:
             left_out.append(LeftOut(step="audio", file=row.file, line=row.line, reason=str(error)))
         else:
             writer.add(samples, name=row.file, text=text, speaker=row.speaker)
     progress("audio", len(transcripts), len(transcripts))
     left_out += _without_transcript(recordings, {row.file for row in transcripts})
-    if not writer.index:
-        raise nothing_left(str(recordings), left_out)
     writer.close()
     seconds = sum(line["size"] for line in writer.index) / sample_rate
     return AudioManifest(source=source, clips=len(writer.index), seconds=seconds, sample_rate=sample_rate), left_out
-
-
-def nothing_left(what: str, left_out: Sequence[LeftOut]) -> DataError:
-    """The error for data of which nothing can be used."""
-    if not left_out:
-        return DataError(f"nothing in {what} can be used: the table of transcripts names no recordings")
-    first = left_out[0]
-    where = f"{first.file or 'a line of the table'} (line {first.line})" if first.line else first.file
-    return DataError(f"nothing in {what} can be used; of {len(left_out)} problems the first is {where}: {first.reason}")
 
 
 def _samples(path: Path, sample_rate: int) -> npt.NDArray[np.int16]:
