@@ -77,7 +77,9 @@ class KMeansTokenizer:
         return len(self.centroids)
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.int32]:
-        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]."""
+        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]. Raises DataError."""
+        if waveform.ndim != 1 or not np.isfinite(waveform).all():
+            raise DataError(f"a waveform must be finite samples [N], not {waveform.dtype} {list(waveform.shape)}")
         count = count_tokens(len(waveform), sample_rate, self.rate_hz)
         if sample_rate != self.sample_rate:
             waveform = resample(waveform, sample_rate, self.sample_rate)

@@ -205,7 +205,7 @@ def test_a_tokenizer_of_other_data(sources: Path, data: Path, tmp_path: Path) ->
 def test_a_tokenizer_of_another_model(sources: Path, data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     tokenizer = dataclasses.replace(KMeansTokenizer.load(data / "semantic_tokens.npz"), **changes)
     tokenizer.save(tmp_path / "other.npz")
-    with pytest.raises(DataError, match="the model has 200 at 49.9 Hz: fit one for this model"):
+    with pytest.raises(DataError, match=r"the model has 200 at 49\.9 Hz: fit one for this model"):
         prepare(job(sources, to=tmp_path / "data", semantic_tokens=tmp_path / "other.npz"))
     assert not (tmp_path / "data").exists()
 

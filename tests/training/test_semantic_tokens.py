@@ -136,6 +136,12 @@ def test_a_file_that_is_not_there(tmp_path: Path, tokenizer: KMeansTokenizer) ->
         tokenizer.save(tmp_path / "tokens.json")
 
 
+@pytest.mark.parametrize("waveform", [np.zeros((2, 800), np.float32), np.full(800, np.nan, np.float32)])
+def test_what_is_no_waveform(tokenizer: SemanticTokenizer, waveform: np.ndarray) -> None:
+    with pytest.raises(DataError, match="finite samples"):
+        tokenizer(waveform, RATE)
+
+
 def test_too_few_recordings_for_the_vocabulary() -> None:
     with pytest.raises(DataError, match="49 frames, too few for 50"):
         KMeansTokenizer.fit(WAVEFORMS[:1], RATE, 50, HZ)
