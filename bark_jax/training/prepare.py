@@ -164,9 +164,9 @@ def _make_audio(
     progress: Progress,
 ) -> Manifest:  # fmt: skip
     audio, left_out = prepare_audio(
-        job.recordings, transcripts, job.to, sample_rate=config.codec.sample_rate, source=source, progress=progress
-    )
-    left_out = [*unusable, *left_out]
+        job.recordings, transcripts, unusable, job.to,
+        sample_rate=config.codec.sample_rate, source=source, progress=progress,
+    )  # fmt: skip
     _write_report(job.to, left_out)
     _require_clips(job.to, audio.clips, left_out)
     manifest = Manifest(audio=audio)
