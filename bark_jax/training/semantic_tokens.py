@@ -77,7 +77,9 @@ class KMeansTokenizer:
         return len(self.centroids)
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.int32]:
-        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]."""
+        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]. Raises DataError."""
+        if waveform.ndim != 1 or not np.isfinite(waveform).all():
+            raise DataError(f"a waveform must be finite samples [N], not {waveform.dtype} {list(waveform.shape)}")
         count = count_tokens(len(waveform), sample_rate, self.rate_hz)
         if sample_rate != self.sample_rate:
             waveform = resample(waveform, sample_rate, self.sample_rate)
@@ -124,8 +126,10 @@ class KMeansTokenizer:
             raise DataError(f"cannot write the tokenizer {path}: its name must end in .npz")
         try:
             with replacing(path) as temporary:
-                rates = {"sample_rate": self.sample_rate, "rate_hz": self.rate_hz}
-                np.savez(temporary, version=_VERSION, **self._arrays(), **rates)
+                np.savez(
+                    temporary, version=_VERSION, centroids=self.centroids, mean=self.mean, scale=self.scale,
+                    sample_rate=self.sample_rate, rate_hz=self.rate_hz,
+                )  # fmt: skip
         except OSError as error:
             raise DataError(f"cannot write the tokenizer {path}: {error}") from error
 
@@ -146,9 +150,6 @@ class KMeansTokenizer:
             )
         except Exception as error:  # zip and npy parsers raise a dozen kinds on damaged files
             raise DataError(f"cannot read the tokenizer {path}: {shorten(error)}") from error
-
-    def _arrays(self) -> dict[str, Floats]:
-        return {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
 
 
 _STORED = ("version", "centroids", "mean", "scale", "sample_rate", "rate_hz")
