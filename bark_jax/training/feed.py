@@ -84,7 +84,7 @@ class Examples:
         clips: Sequence[Any],
         training: Sequence[int],
         *,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: Tokenizer,
         seconds: float = 1.0,
         history: float = 0.5,
     ) -> None:
@@ -94,7 +94,7 @@ class Examples:
         self._draw: Draw = {
             "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
         }[stage]  # fmt: skip
-        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" and tokenizer else []
+        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" else []
         self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
         self._training: dict[str, list[int]] = defaultdict(list)  # by speaker
         for index in training if self._speakers else ():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,7 +24,7 @@ from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.sharding import fetch
 from bark_jax.text import load_tokenizer
-from bark_jax.training.batches import Batch
+from bark_jax.training.batches import Batch, CodecBatch
 from bark_jax.training.checkpoints import Checkpoints
 from bark_jax.training.dataset import open_audio, open_tokens
 from bark_jax.training.feed import Examples, Feed, facts, hold_out, validation_batches
@@ -84,7 +84,7 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     """Open everything, train, export."""
     schedule, seed = config.schedule, config.train.seed
     training, held_out = hold_out(facts(clips, "name"), schedule.held_out)
-    tokenizer = None if trainer.stage == "codec" else load_tokenizer(config.model)
+    tokenizer = load_tokenizer(config.model)
     examples = Examples(
         trainer.config, trainer.stage, clips, training,
         tokenizer=tokenizer, seconds=config.seconds, history=config.history,
@@ -114,7 +114,7 @@ def _begin(
         check_model(config, trainer.stage)
     network = first_network(trainer, config)
     if trainer.stage == "codec" and fresh and not config.start:
-        network = with_codebooks(network, feed.first(), config.train.seed)
+        network = with_codebooks(network, cast(CodecBatch, feed.first()).waveform, config.train.seed)
     state, frozen = trainer.start(network)
     if fresh:
         return state, frozen, Meter()

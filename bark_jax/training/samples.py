@@ -23,9 +23,9 @@ Sampler: TypeAlias = Callable[[nnx.Module], list[np.ndarray]]
 
 
 def make_sampler(
-    config: BarkConfig, stage: str, folder: Path, clips: Sequence[Any], tokenizer: Tokenizer | None
+    config: BarkConfig, stage: str, folder: Path, clips: Sequence[Any], tokenizer: Tokenizer
 ) -> Sampler | None:
-    """How a stage is heard: the codec rebuilds its clips, a transformer needs the networks after it and a tokenizer.
+    """How a stage is heard: the codec rebuilds its clips, a transformer needs the networks that come after it.
 
     None where there are no clips, or where the folder of the model lacks one of those networks.
     """
