@@ -9,6 +9,7 @@ checkpoints/<steps taken>/   one of Orbax's folders, which appears under its nam
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from bark_jax.errors import RunError, TrainingError
 from bark_jax.quoting import shorten
 from bark_jax.sharding import fetch
 from bark_jax.training.step import TrainState
+
+_PATIENCE = 1.0  # seconds in which what else fails with a checkpoint comes to its end unheard
 
 
 class Checkpoints:
@@ -49,6 +52,7 @@ class Checkpoints:
             with _naming(self.folder, "write to"):
                 self._manager.close()
         except RunError:
+            time.sleep(_PATIENCE)
             if error is None:  # else that is what is to be told
                 raise
         finally:

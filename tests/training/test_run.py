@@ -58,10 +58,10 @@ def test_four_runs_make_a_model(tmp_path: Path) -> None:
         lines: list[str] = []
         assert train(ours, stage, lines.append) == config.model / f"{stage}.safetensors"
         assert "11 clips to learn, 1 held out" in lines[0]
-        assert saved_steps(ours) == [2, 4]
-        assert [line["step"] for line in metrics(ours) if "loss" in line] == [1, 2, 3, 4]
-        assert [line["step"] for line in metrics(ours) if "validation_loss" in line] == [2, 4]
-        assert len(list((ours.run / SAMPLES / "step-000004").glob("*.wav"))) == 1
+        assert saved_steps(ours) == [4, 6]
+        assert [line["step"] for line in metrics(ours) if "loss" in line] == [1, 2, 3, 4, 5, 6]
+        assert [line["step"] for line in metrics(ours) if "validation_loss" in line] == [2, 4, 6]
+        assert len(list((ours.run / SAMPLES / "step-000006").glob("*.wav"))) == 1
     assert Bark.from_pretrained(config.model).config == CONFIG
 
 
@@ -69,16 +69,13 @@ def test_a_network_that_is_there_is_not_lost(tmp_path: Path) -> None:
     config = run_config(tmp_path)
     made = train(config, "codec").read_bytes()
     assert train(config, "codec").read_bytes() == made  # done already
-    assert [line["step"] for line in metrics(config) if "loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in metrics(config) if "loss" in line] == [1, 2, 3, 4, 5, 6]
     other = dataclasses.replace(config, run=tmp_path / "other")
     with pytest.raises(TrainingError, match=r"codec\.safetensors is there already.*--restart"):
         train(other, "codec")
-    seeded = run_config(tmp_path, train={"seed": 1})
-    with pytest.raises(TrainingError, match=r"train\.seed is 1, but the run in .* was begun with 0"):
-        train(seeded, "codec")
-    assert (config.model / "codec.safetensors").read_bytes() == made
-    assert train(seeded, "codec", restart=True).read_bytes() != made
-    assert len(metrics(config)) == 6
+    (config.model / "codec.safetensors").write_bytes(b"")
+    assert train(config, "codec", restart=True).read_bytes() == made
+    assert len(metrics(config)) == 9
 
 
 @pytest.mark.parametrize(
@@ -86,7 +83,8 @@ def test_a_network_that_is_there_is_not_lost(tmp_path: Path) -> None:
     [
         ({"batch": 8}, "batch is 8, .* begun with 4"),
         ({"train": {"learning_rate": 0.5}}, r"train\.learning_rate is 0\.5"),
-        ({"train": {"steps": 5}}, r"train\.steps is 5"),
+        ({"train": {"steps": 7}}, r"train\.steps is 7"),
+        ({"train": {"seed": 1}}, r"train\.seed is 1"),
     ],
 )
 def test_another_run_does_not_go_on(done: RunConfig, changes: dict[str, Any], message: str) -> None:
@@ -151,13 +149,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> 
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    config = run_config(tmp_path, train={"learning_rate": 1e30, "steps": 50})
-    with pytest.raises(DivergenceError, match=r"step \d+ has the loss (nan|inf).*--restart"):
-        train(config, "codec")
+    config = run_config(tmp_path, schedule=Schedule(log_every=1, save_every=1, held_out=0))
+    clips = tones()
+    clips[5] = np.full(300, 1e30, np.float32)  # which is not in the first batch
+    with pytest.raises(DivergenceError, match=r"step \d+ has the loss (nan|inf).*the checkpoint of step \d.* is kept"):
+        run_training(config, "codec", clips=clips, say=ignore)
+    assert saved_steps(config)
     assert not (config.model / "codec.safetensors").exists()
     assert all(np.isfinite(line.get("loss", 0)) for line in metrics(config))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's threads, on busy machines
 def test_a_full_disk_leaves_earlier_checkpoints(done: RunConfig, tmp_path: Path) -> None:
     config, limits = run_config(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
 
