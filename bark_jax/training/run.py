@@ -190,8 +190,8 @@ class _Loop:
             metrics.check()
         except TrainingError as error:
             newest = self.store.newest
-            kept = f"the checkpoint of step {newest} in {self.store.folder} is kept" if newest else "none was saved yet"
-            raise DivergenceError(f"{error}, from the start (--restart); {kept}") from error
+            kept = f"checkpoint {newest} in {self.store.folder} is kept" if newest else "no checkpoint was saved yet"
+            raise DivergenceError(f"{error}, and begin again (--restart); {kept}") from error
         self.meter.add(metrics)
         if not self.compiled:
             self.compiled = True

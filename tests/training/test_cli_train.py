@@ -98,7 +98,7 @@ def test_training_that_diverges(
     code, lines = run(capsys, "codec", "--config", "codec.toml")
     assert code == 5
     assert "step 0 has the loss" in lines[-1]
-    assert lines[-1].endswith("from the start (--restart); none was saved yet")
+    assert lines[-1].endswith("begin again (--restart); no checkpoint was saved yet")
 
 
 def test_an_interrupt_is_told_in_a_line(
