@@ -29,6 +29,7 @@ FRAMES_PER_TOKEN = 256  # that are looked at for each token of the vocabulary,
 MOST_FRAMES = 2**18  # and in all: nearly an hour and a half at 49.9 Hz
 
 _VERSION = 1
+_STORED = ("version", "centroids", "mean", "scale", "sample_rate", "rate_hz")
 _MAX_BYTES = 2**24  # of a stored array, and of a file
 
 Floats = npt.NDArray[np.float32]
@@ -152,9 +153,6 @@ class KMeansTokenizer:
             raise DataError(f"cannot read the tokenizer {path}: {shorten(error)}") from error
 
 
-_STORED = ("version", "centroids", "mean", "scale", "sample_rate", "rate_hz")
-
-
 def _floats(array: npt.NDArray[Any]) -> Floats:
     """A copy of its own: what is parsed is read-only, and may be unaligned."""
     if array.dtype != np.float32:
@@ -185,12 +183,13 @@ def count_tokens(samples: int, sample_rate: int, rate_hz: float) -> int:
 def log_mel(waveform: Floats, sample_rate: int, rate_hz: float, count: int, bands: int = BANDS) -> Floats:
     """log₁₀(mel magnitude + FLOOR) of `count` windows [count, D], at (i + ½) / rate_hz seconds of a waveform [N]."""
     half = round(WINDOW / 2 * sample_rate)
-    window, spectrum = _hann(2 * half), _filters(sample_rate, 4 * half, bands)
+    window = _hann(2 * half)
+    filters = _filters(sample_rate, 4 * half, bands)  # of twice the window, as its own bins are wider than low bands
     centres = np.round((np.arange(count) + 0.5) * sample_rate / rate_hz).astype(np.int64)
     behind = max(0, int(centres[-1]) + half - len(waveform)) if count else 0
     padded = np.pad(waveform, (half, behind))
     frames = padded[centres[:, None] + np.arange(2 * half)] * window
-    return np.log10(np.abs(np.fft.rfft(frames, 4 * half)) @ spectrum + np.float32(FLOOR))
+    return np.log10(np.abs(np.fft.rfft(frames, 4 * half)) @ filters + np.float32(FLOOR))
 
 
 def _hann(window: int) -> Floats:

@@ -1,10 +1,12 @@
 """Preparing data: what is made of recordings, what is left out and why, and runs that are repeated or cut short."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,28 @@ def test_a_run_cut_short_leaves_nothing_that_looks_whole(
     made = prepare(halted).made
     assert made == (("audio", "tokens") if step == "audio" else ("tokens",))
     assert contents(halted.to) == contents(data)
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: writing more fails as it does on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(("size", "whole"), [(50, "nothing"), (5000, "nothing"), (30_000, "audio")])
+def test_a_full_disk(sources: Path, data: Path, tmp_path: Path, size: int, whole: str) -> None:
+    filling = job(sources, to=tmp_path / "data")
+    with room_for(size), pytest.raises(DataError, match=r"cannot write .*File too large"):
+        prepare(filling)
+    assert (filling.to / "manifest.json").exists() == (whole == "audio")
+    assert not list(filling.to.glob(".partial*"))
+    prepare(filling)
+    assert contents(filling.to) == contents(data)
 
 
 def test_what_a_killed_run_left_is_removed(sources: Path, data: Path, tmp_path: Path) -> None:
