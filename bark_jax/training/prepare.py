@@ -15,7 +15,7 @@ from typing import Any
 
 from bark_jax.checkpoint import read_config
 from bark_jax.config import BarkConfig
-from bark_jax.files import replacing
+from bark_jax.files import replacing, sha256
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
 from bark_jax.training.prepare_audio import Progress, prepare_audio
@@ -119,8 +119,7 @@ def _stat(path: Path) -> list[int]:
 
 def _hash_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
 

@@ -10,7 +10,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +19,6 @@ from filelock import FileLock, Timeout
 from jax.sharding import Mesh
 
 from bark_jax import checkpoint
-from bark_jax.audio import AudioError
 from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.sharding import fetch
@@ -30,7 +29,7 @@ from bark_jax.training.dataset import open_audio, open_tokens
 from bark_jax.training.feed import Examples, Feed, facts, hold_out, validation_batches
 from bark_jax.training.logs import EVENTS, METRICS, Log, Meter
 from bark_jax.training.run_config import RunConfig, Schedule
-from bark_jax.training.samples import Sampler, make_sampler, write_samples
+from bark_jax.training.samples import Samples, make_samples
 from bark_jax.training.starting import check_codec, check_model, first_network, identity, prepare_model, with_codebooks
 from bark_jax.training.step import Metrics, Parameters, Trainer, TrainState
 
@@ -82,25 +81,25 @@ def check_libraries() -> None:
 
 def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: bool, say: Say) -> Path:
     """Open everything, train, export."""
-    schedule, seed = config.schedule, config.train.seed
+    schedule, seed, tokenizer = config.schedule, config.train.seed, load_tokenizer(config.model)
     training, held_out = hold_out(facts(clips, "name"), schedule.held_out)
-    tokenizer = load_tokenizer(config.model)
     examples = Examples(
         trainer.config, trainer.stage, clips, training,
         tokenizer=tokenizer, seconds=config.seconds, history=config.history,
     )  # fmt: skip
+    validation = validation_batches(examples.draw, held_out, batch=config.batch, seed=seed)
+    heard = {examples.names[i]: clips[i] for i in held_out[: schedule.samples if schedule.sample_every else 0]}
+    samples = make_samples(trainer, config.model, heard, tokenizer)
     feed = Feed(examples.draw, training, batch=config.batch, seed=seed)
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)
-        step, heard = int(state.step), held_out[: schedule.samples] if schedule.sample_every else []
+        step = int(state.step)
         say(_describe(trainer, config, len(training), len(held_out), step))
         with Log(config.run, step=step, steps=config.train.steps, say=say) as log:
             loop = _Loop(
-                trainer, config, frozen, feed, store, log, meter, step,
-                validation=validation_batches(examples.draw, held_out, batch=config.batch, seed=seed),
-                heard=[examples.names[i] for i in heard],
-                sampler=make_sampler(trainer.config, trainer.stage, config.model, [clips[i] for i in heard], tokenizer),
+                trainer=trainer, config=config, frozen=frozen, feed=feed, store=store, log=log, meter=meter,
+                validation=validation, samples=samples, step=step,
             )  # fmt: skip
             return loop.run(state)
 
@@ -128,7 +127,7 @@ def _describe(trainer: Trainer, config: RunConfig, training: int, held_out: int,
     return f"{trainer.stage}: {training} clips to learn, {held_out} held out; {config.run} {where}"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Loop:
     """A run at work."""
 
@@ -139,11 +138,10 @@ class _Loop:
     store: Checkpoints
     log: Log
     meter: Meter
+    validation: list[Batch]
+    samples: Samples | None
     step: int  # steps taken
-    validation: list[Batch] = field(kw_only=True)
-    heard: list[str] = field(kw_only=True)  # names of the clips that samples are made of
-    sampler: Sampler | None = field(kw_only=True)
-    compiled: bool = field(default=False, init=False)
+    compiled: bool = False
 
     def run(self, state: TrainState) -> Path:
         """All steps that are left; the network's file."""
@@ -210,14 +208,9 @@ class _Loop:
         self.log.validation(self.step, {"loss": sum(float(loss.total) for loss in losses) / terms, **parts})
 
     def _sample(self, state: TrainState) -> None:
-        if self.sampler is None:
-            return
-        waveforms = self.sampler(self.trainer.network(state, self.frozen))
-        folder = self.config.run / SAMPLES / f"step-{self.step:06d}"
-        try:
-            write_samples(folder, dict(zip(self.heard, waveforms, strict=True)), self.trainer.config.codec.sample_rate)
-        except (OSError, AudioError) as error:
-            raise RunError(f"cannot write samples into {folder}: {error}") from error
+        if self.samples is not None:
+            folder = self.config.run / SAMPLES / f"step-{self.step:06d}"
+            self.samples.write(folder, self.trainer.network(state, self.frozen))
 
     def _save(self, state: TrainState) -> None:
         self.store.save(self.step, state, {"feed": self.feed.state, "meter": self.meter.state})

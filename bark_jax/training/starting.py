@@ -13,6 +13,7 @@ from flax import nnx
 
 from bark_jax import checkpoint
 from bark_jax.errors import TrainingError
+from bark_jax.files import sha256
 from bark_jax.hub import resolve
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
@@ -82,7 +83,6 @@ def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[
 def _hash(path: Path) -> str:
     """SHA-256 of a file. Raises TrainingError."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
