@@ -35,10 +35,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, keep: int, run: Mapping[str, Any]) -> None:
-        import orbax.checkpoint as ocp  # two seconds to import, and of use in training only
+        import orbax.checkpoint as ocp  # of use in training only
 
-        self.folder, self._run, self._orbax = folder.absolute(), dict(run), ocp
-        self._quiet = _quiet()
+        self.folder, self._run, self._orbax, self._quiet = folder.absolute(), dict(run), ocp, _quiet()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         with _naming(self.folder, "write to"):
             self._manager = ocp.CheckpointManager(self.folder, options=options)

@@ -34,7 +34,7 @@ class Feed(Iterator[Batch]):
     """
 
     def __init__(self, draw: Draw, indices: Sequence[int], *, batch: int, seed: int) -> None:
-        import grain  # a second to import, and of use in training only
+        import grain  # half a second to import, and of use in training only
 
         if not indices:
             raise TrainingError("there are no clips to train on")

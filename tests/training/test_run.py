@@ -17,6 +17,7 @@ import pytest
 from bark_jax import Bark
 from bark_jax.checkpoint import CheckpointError, parameters, read_network, write_network
 from bark_jax.errors import DivergenceError, RunError
+from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.training import LoraConfig, TrainingError
 from bark_jax.training import run as run_module
 from bark_jax.training.run import CHECKPOINTS, SAMPLES, RunConfig, Schedule, run_training
@@ -133,6 +134,7 @@ def test_frozen_parameters_stay_as_they_are(start: Path, tmp_path: Path) -> None
     assert changed == {path for path in before if path.startswith("blocks.1.")}
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> None:
     config = run_config(tmp_path)
 
@@ -146,6 +148,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> 
     assert not (config.model / "codec.safetensors").exists()
     assert train(config, "codec").read_bytes() == (done.model / "codec.safetensors").read_bytes()
     assert metrics(config) == metrics(done)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+def test_the_second_ctrl_c_stops_at_once() -> None:
+    told: list[str] = []
+    with noticing_ctrl_c(lambda: told.append("noticed")) as stopping:
+        assert not stopping()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert told == ["noticed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
