@@ -246,8 +246,12 @@ def write_checkpoint(
         with _synced(partial / "tokenizer.json") as file:
             file.write(tokenizer_json.encode())
         with _synced(partial / "config.json") as file:
-            values = {"format": FORMAT, "version": VERSION} | json.loads(config.to_json())
-            file.write(json.dumps(values, indent=2).encode())
+            file.write(config_json(config).encode())
+
+
+def config_json(config: BarkConfig) -> str:
+    """The content of config.json."""
+    return json.dumps({"format": FORMAT, "version": VERSION} | json.loads(config.to_json()), indent=2)
 
 
 def is_vacant(folder: Path) -> bool:

@@ -5,7 +5,7 @@ are integers, <NULL>, and // comments.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -152,15 +152,11 @@ class Dealer:
 
 def words_of(rules: dict[str, Choice]) -> set[str]:
     """Every word of a grammar."""
-    words: set[str] = set()
-    _visit(list(rules.values()), words.add)
-    return words
-
-
-def _visit(items: list[Choice], found: Callable[[str], None]) -> None:
-    while items:
-        for part in (part for sequence in items.pop().sequences for part in sequence):
+    words, choices = set(), list(rules.values())
+    while choices:
+        for part in (part for sequence in choices.pop().sequences for part in sequence):
             if isinstance(part, Choice):
-                items.append(part)
+                choices.append(part)
             elif isinstance(part, str):
-                found(part)
+                words.add(part)
+    return words

@@ -14,7 +14,7 @@ from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
 MAX_LETTERS = 72  # of the words, which espeak-ng speaks in less than 7 seconds
-TRIES = 10  # sentences dealt for each that is wanted: many are too long, or were dealt before
+_TRIES = 10  # sentences dealt for each that is wanted: some are too long, or were dealt before
 DIGITS = 0.5  # share of numbers that are written in digits
 HYPHENS = 0.5  # share of the others in which "twenty one" has one
 
@@ -43,7 +43,7 @@ def make_texts(train: int = 12_000, held_out: int = 200, seed: int = 0) -> Texts
     rng = np.random.default_rng(seed)
     dealer = Dealer(read_grammar(), rng, _LABELS)
     sentences: dict[tuple[str, ...], str] = {}
-    for _ in range(TRIES * (train + held_out)):
+    for _ in range(_TRIES * (train + held_out)):
         spans = dealer.deal("sentence")
         words = tuple(word for span in spans for word in span.words)
         if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS:
