@@ -74,8 +74,6 @@ def pcm_bytes(waveform: Waveform) -> bytes:
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:
     """An audio file as a mono waveform [N], channels averaged, resampled to `sample_rate` Hz. Raises AudioError."""
-    from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed
-
     if not Path(path).is_file():
         raise AudioError(f"cannot read {path}: there is no such file")
     try:
@@ -85,5 +83,22 @@ def read_audio(path: Path | str, sample_rate: int) -> Waveform:
     waveform: Waveform = samples.mean(axis=1)
     if not np.isfinite(waveform).all():
         raise AudioError(f"cannot use {path}: some of its samples are not finite numbers")
+    return resample(waveform, source_rate, sample_rate)
+
+
+def audio_seconds(path: Path | str) -> float:
+    """The length that an audio file declares, without reading its samples. Raises AudioError."""
+    if not Path(path).is_file():
+        raise AudioError(f"cannot read {path}: there is no such file")
+    try:
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot read {path}: {error}") from error
+
+
+def resample(waveform: Waveform, source_rate: int, sample_rate: int) -> Waveform:
+    """A waveform [N] at `source_rate` Hz → float32 [⌈N · sample_rate / source_rate⌉] at `sample_rate` Hz."""
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed
+
     divisor = math.gcd(source_rate, sample_rate)
     return resample_poly(waveform, sample_rate // divisor, source_rate // divisor)

@@ -14,7 +14,8 @@ from bark_jax.training.batches import (
     stack,
 )
 from bark_jax.training.codec import sample_codebooks
-from bark_jax.training.config import CodecTraining, LoraConfig, TrainConfig, TrainingError
+from bark_jax.errors import TrainingError
+from bark_jax.training.config import CodecTraining, LoraConfig, TrainConfig
 from bark_jax.training.step import Metrics, Trainer, TrainState
 
 __all__ = [

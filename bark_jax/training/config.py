@@ -4,11 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from bark_jax.errors import TrainingError
+
 DTYPES = ("float32", "bfloat16")  # of the computation; trained parameters are float32
-
-
-class TrainingError(ValueError):
-    """Training that cannot start or go on; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +23,12 @@ class CodecTraining:
 
     def __post_init__(self) -> None:
         for name in ("waveform_weight", "spectral_weight", "commitment_weight"):
-            _require(self, name, getattr(self, name) >= 0, "≥ 0")
+            require(self, name, getattr(self, name) >= 0, "≥ 0")
         fits = bool(self.windows) and all(w >= 8 and w % 8 == 0 for w in self.windows)
-        _require(self, "windows", fits, "multiples of 8")
-        _require(self, "dropout", 0 <= self.dropout <= 1, "in 0 … 1")
-        _require(self, "codebook_decay", 0 <= self.codebook_decay < 1, "in [0, 1)")
-        _require(self, "dead_use", 0 < self.dead_use < 1, "in (0, 1)")
+        require(self, "windows", fits, "multiples of 8")
+        require(self, "dropout", 0 <= self.dropout <= 1, "in 0 … 1")
+        require(self, "codebook_decay", 0 <= self.codebook_decay < 1, "in [0, 1)")
+        require(self, "dead_use", 0 < self.dead_use < 1, "in (0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +40,9 @@ class LoraConfig:
     targets: tuple[str, ...] = ("qkv_projection", "attention_out", "mlp_in", "mlp_out")  # names of Linear layers
 
     def __post_init__(self) -> None:
-        _require(self, "rank", self.rank >= 1, "≥ 1")
-        _require(self, "alpha", self.alpha > 0, "> 0")
-        _require(self, "targets", len(self.targets) > 0, "names of Linear layers")
+        require(self, "rank", self.rank >= 1, "≥ 1")
+        require(self, "alpha", self.alpha > 0, "> 0")
+        require(self, "targets", len(self.targets) > 0, "names of Linear layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +65,21 @@ class TrainConfig:
     codec: CodecTraining = field(default_factory=CodecTraining)
 
     def __post_init__(self) -> None:
-        _require(self, "steps", self.steps >= 1, "≥ 1")
-        _require(self, "learning_rate", 0 < self.learning_rate < math.inf, "> 0")
-        _require(self, "final_learning_rate", 0 <= self.final_learning_rate <= 1, "in 0 … 1")
-        _require(self, "warmup_steps", 0 <= self.warmup_steps < self.steps, "less than steps")
-        _require(self, "weight_decay", self.weight_decay >= 0, "≥ 0")
+        require(self, "steps", self.steps >= 1, "≥ 1")
+        require(self, "learning_rate", 0 < self.learning_rate < math.inf, "> 0")
+        require(self, "final_learning_rate", 0 <= self.final_learning_rate <= 1, "in 0 … 1")
+        require(self, "warmup_steps", 0 <= self.warmup_steps < self.steps, "less than steps")
+        require(self, "weight_decay", self.weight_decay >= 0, "≥ 0")
         for name in ("beta1", "beta2", "average_decay"):
-            _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        _require(self, "clip_norm", self.clip_norm > 0, "> 0")
-        _require(self, "microbatches", self.microbatches >= 1, "≥ 1")
-        _require(self, "dtype", self.dtype in DTYPES, " or ".join(DTYPES))
-        _require(self, "trainable", len(self.trainable) > 0, "patterns of dotted paths")
-        _require(self, "seed", 0 <= self.seed < 2**32, "in 0 … 2³² − 1")
+            require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        require(self, "clip_norm", self.clip_norm > 0, "> 0")
+        require(self, "microbatches", self.microbatches >= 1, "≥ 1")
+        require(self, "dtype", self.dtype in DTYPES, " or ".join(DTYPES))
+        require(self, "trainable", len(self.trainable) > 0, "patterns of dotted paths")
+        require(self, "seed", 0 <= self.seed < 2**32, "in 0 … 2³² − 1")
 
 
-def _require(config: Any, name: str, fits: bool, what: str) -> None:
+def require(config: Any, name: str, fits: bool, what: str) -> None:
+    """Raise TrainingError naming the field unless it fits."""
     if not fits:
         raise TrainingError(f"{name} must be {what}, not {getattr(config, name)!r}")

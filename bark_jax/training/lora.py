@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bark_jax.training.config import LoraConfig, TrainingError
+from bark_jax.errors import TrainingError
+from bark_jax.training.config import LoraConfig
 
 DOWN, UP = "lora_a.", "lora_b."  # before the dotted path of the weight
 

@@ -33,7 +33,8 @@ from bark_jax.sharding import DATA, check_mesh, parameter_sharding, put_batch, p
 from bark_jax.training import codec, lora, losses
 from bark_jax.training.batches import Batch
 from bark_jax.training.codec import Assignments, Codebooks
-from bark_jax.training.config import LoraConfig, TrainConfig, TrainingError
+from bark_jax.errors import TrainingError
+from bark_jax.training.config import LoraConfig, TrainConfig
 from bark_jax.training.losses import Loss
 
 Parameters: TypeAlias = dict[str, Array]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import Waveform, read_audio, write_audio
+from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
 from bark_jax.pipeline import Bark
 from bark_jax.stages.codec import decode_codes, encode_waveforms
-from bark_jax.training.config import TrainingError
 from bark_jax.training.recipes.nano.recognizer import Recognizer
 from bark_jax.training.recipes.nano.speech import TABLE
 from bark_jax.training.recipes.nano.texts import spoken_words

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from bark_jax.training.config import TrainingError
+from bark_jax.errors import TrainingError
 
 DOMAIN = Path(__file__).with_name("domain.jsgf")
 _HEADER = re.compile(r"#JSGF[^;]*;\s*grammar[^;]*;")

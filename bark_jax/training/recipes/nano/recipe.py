@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bark_jax import checkpoint
-from bark_jax.files import replacing
+from bark_jax.errors import TrainingError
 from bark_jax.pipeline import Bark
 from bark_jax.text import load_tokenizer
-from bark_jax.training.config import TrainingError
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.prepare import Preparation, prepare
 from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
@@ -75,16 +74,11 @@ class Recipe:
             write_texts(make_texts(self.train, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
-        """The configuration, which is written last, and the tokenizer."""
         folder = self.to / "model"
-        if (folder / "config.json").exists():
+        if checkpoint.is_checkpoint(folder):
             return
         tokenizer = train_tokenizer(read_texts(self.to / "texts").train, self.text_vocab)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = checkpoint.config_json(nano_config(self.text_vocab))
-        for name, content in (("tokenizer.json", tokenizer.to_str(pretty=True)), ("config.json", config)):
-            with replacing(folder / name) as temporary:
-                temporary.write_text(content, encoding="utf-8")
+        checkpoint.write_model_folder(folder, nano_config(self.text_vocab), tokenizer_json=tokenizer.to_str())
 
     def _speech(self) -> None:
         texts = read_texts(self.to / "texts")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bark_jax.audio import Waveform, pcm_bytes, resample
-from bark_jax.training.config import TrainingError
+from bark_jax.errors import TrainingError
 from bark_jax.training.recipes.nano.grammar import DOMAIN
 
 SAMPLE_RATE = 16_000  # Hz, of pocketsphinx's model of American English

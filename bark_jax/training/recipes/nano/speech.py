@@ -13,8 +13,8 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
 from bark_jax.audio import Waveform, write_audio
+from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
-from bark_jax.training.config import TrainingError
 
 TABLE = "transcripts.csv"
 COLUMNS = ("file", "text", "speaker")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
-from bark_jax.training.config import TrainingError
 from bark_jax.training.recipes.nano.grammar import Dealer, Span, read_grammar
 from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 

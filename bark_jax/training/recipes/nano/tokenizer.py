@@ -10,7 +10,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 
-from bark_jax.training.config import TrainingError
+from bark_jax.errors import TrainingError
 
 _UNKNOWN = "[UNK]"
 _CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
