@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from bark_jax import checkpoint
@@ -136,7 +135,7 @@ class Recipe:
             networks,
             tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
             voices=choose_voices(open_tokens(self.to / "data", config), config.semantic.rate_hz),
-            dtype=jnp.bfloat16.dtype.name,
+            dtype="bfloat16",
         )
 
     def _evaluate(self) -> None:
