@@ -23,10 +23,11 @@ from bark_jax.hub import converter
 from bark_jax.settings import SettingsError
 from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError
-from bark_jax.training.config import TrainingError
 from bark_jax.voice import VoiceError
 
 EXIT_CODES: dict[type[BaseException], int] = {
+    RunError: 3,  # of the kinds of TrainingError, which come first
+    DivergenceError: 5,  # training cannot go on
     TextError: 2,  # bad input, as bad usage is to argparse
     VoiceError: 2,
     SettingsError: 2,
@@ -34,9 +35,6 @@ EXIT_CODES: dict[type[BaseException], int] = {
     AudioError: 3,  # the output cannot be written
     FigureError: 3,
     SpeechError: 3,
-    RunError: 3,
-    DivergenceError: 5,  # training cannot go on
-    TrainingError: 2,
     CheckpointError: 4,  # no such model, or not a usable one
     ConfigError: 4,
     KeyboardInterrupt: 130,

@@ -1,5 +1,6 @@
 """Training and fine-tuning of Bark's four networks."""
 
+from bark_jax.errors import TrainingError
 from bark_jax.training.batches import (
     CoarseBatch,
     CodecBatch,
@@ -14,7 +15,6 @@ from bark_jax.training.batches import (
     stack,
 )
 from bark_jax.training.codec import sample_codebooks
-from bark_jax.errors import TrainingError
 from bark_jax.training.config import CodecTraining, LoraConfig, TrainConfig
 from bark_jax.training.step import Metrics, Trainer, TrainState
 

@@ -88,10 +88,9 @@ class Checkpoints:
         when it cannot be read.
         """
         step, args = self.newest, self._orbax.args
+        facts = args.Composite(progress=args.JsonRestore(), run=args.JsonRestore())
         with _naming(self.folder, "read"):
-            items = self._manager.restore(
-                step, args=args.Composite(progress=args.JsonRestore(), run=args.JsonRestore())
-            )
+            items = self._manager.restore(step, args=facts)
         self._compare(items.run)
         shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _named(state).items()}
         with _naming(self.folder, "read"):

@@ -68,8 +68,9 @@ class Examples:
     """Draws training examples of one stage. Errors, all of them TrainingError, name the clip.
 
     training: indices of the clips that voices are taken of; tokenizer: of the semantic stage's texts, which are encoded
-    now; samples: length of the codec's examples; history: probability of a voice, another clip of the same speaker, for
-    the semantic and coarse stages. Raises TrainingError for a text that the model cannot read whole.
+    now; seconds: length of the codec's examples, to the next frame; history: probability of a voice, another clip of
+    the same speaker, for the semantic and coarse stages. Raises TrainingError for a text that the model cannot read
+    whole.
     """
 
     def __init__(
@@ -80,15 +81,16 @@ class Examples:
         training: Sequence[int],
         *,
         tokenizer: Tokenizer | None = None,
-        samples: int = 0,
-        history: float = 0.0,
+        seconds: float = 1.0,
+        history: float = 0.5,
     ) -> None:
-        self.config, self.clips, self.samples, self.history = config, clips, samples, history
+        self.config, self.clips, self.history = config, clips, history
+        self.samples = max(1, round(seconds * config.codec.frame_rate_hz)) * config.codec.hop
         self.names = facts(clips, "name")
         self._draw: Draw = {
             "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
         }[stage]  # fmt: skip
-        self._texts = encode_texts(config, clips, tokenizer) if tokenizer else []
+        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" and tokenizer else []
         self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
         self._training: dict[str, list[int]] = defaultdict(list)  # by speaker
         for index in training if self._speakers else ():

@@ -84,11 +84,11 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     """Open everything, train, export."""
     schedule, seed = config.schedule, config.train.seed
     training, held_out = hold_out(facts(clips, "name"), schedule.held_out)
-    tokenizer, codec = load_tokenizer(config.model), trainer.config.codec
-    samples = max(1, round(config.seconds * codec.frame_rate_hz)) * codec.hop
+    tokenizer = None if trainer.stage == "codec" else load_tokenizer(config.model)
     examples = Examples(
-        trainer.config, trainer.stage, clips, training, tokenizer=tokenizer, samples=samples, history=config.history
-    )
+        trainer.config, trainer.stage, clips, training,
+        tokenizer=tokenizer, seconds=config.seconds, history=config.history,
+    )  # fmt: skip
     feed = Feed(examples.draw, training, batch=config.batch, seed=seed)
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:

@@ -23,9 +23,9 @@ Sampler: TypeAlias = Callable[[nnx.Module], list[np.ndarray]]
 
 
 def make_sampler(
-    config: BarkConfig, stage: str, folder: Path, clips: Sequence[Any], tokenizer: Tokenizer
+    config: BarkConfig, stage: str, folder: Path, clips: Sequence[Any], tokenizer: Tokenizer | None
 ) -> Sampler | None:
-    """How a stage is heard: the codec rebuilds its clips, a transformer needs the networks that come after it.
+    """How a stage is heard: the codec rebuilds its clips, a transformer needs the networks after it and a tokenizer.
 
     None where there are no clips, or where the folder of the model lacks one of those networks.
     """
@@ -45,10 +45,10 @@ def make_sampler(
 
 
 def write_samples(folder: Path, waveforms: Mapping[str, np.ndarray], sample_rate: int) -> None:
-    """One Vorbis file for each name, which may be a path. Raises AudioError, OSError."""
+    """A .wav file for each name, which may be the path of a recording. Raises AudioError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, waveform in waveforms.items():
-        write_audio(folder / f"{name.replace('/', '-')}.ogg", waveform, sample_rate)
+        write_audio(folder / Path(name.replace("/", "-")).with_suffix(".wav"), waveform, sample_rate)
 
 
 def _rebuild(codec: Any, config: BarkConfig, waveform: np.ndarray) -> np.ndarray:

@@ -31,8 +31,8 @@ def check_model(config: RunConfig, stage: str) -> None:
     network = config.model / f"{stage}.safetensors"
     if not config.start and network.exists():
         raise TrainingError(
-            f"{network} is there already, and {config.run} holds no checkpoint to go on from: delete the network, begin "
-            "again over it (--restart), or name a copy of its folder as start to train it further"
+            f"{network} is there already, and {config.run} holds no checkpoint to go on from: delete the network, "
+            "begin again over it (--restart), or name a copy of its folder as start to train it further"
         )
 
 
@@ -70,7 +70,11 @@ def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[
         "seconds": config.seconds,
         "history": config.history,
         "schedule": {"held_out": config.schedule.held_out},
-        "data": {"clips": len(clips), "names": hashlib.sha256(names).hexdigest()},
+        "data": {
+            "clips": len(clips),
+            "names": hashlib.sha256(names).hexdigest(),
+            "codec": getattr(clips, "codec", None),
+        },
     }
     return json.loads(json.dumps(values))
 

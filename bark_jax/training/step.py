@@ -29,11 +29,11 @@ from jax.sharding import PartitionSpec as P
 
 from bark_jax import checkpoint
 from bark_jax.config import BarkConfig
+from bark_jax.errors import TrainingError
 from bark_jax.sharding import DATA, check_mesh, parameter_sharding, put_batch, put_parameter
 from bark_jax.training import codec, lora, losses
 from bark_jax.training.batches import Batch
 from bark_jax.training.codec import Assignments, Codebooks
-from bark_jax.errors import TrainingError
 from bark_jax.training.config import LoraConfig, TrainConfig
 from bark_jax.training.losses import Loss
 

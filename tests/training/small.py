@@ -1,6 +1,7 @@
 """Networks, clips and batches small enough to train in a test: every window of Bark's is there, only shorter."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 from bark_jax import BarkConfig, Settings, Voice
-from bark_jax.checkpoint import map_parameters, random_networks
+from bark_jax.checkpoint import map_parameters, random_networks, write_model_folder
+from bark_jax.text import builtin_tokenizer
 from bark_jax.training import (
     CodecTraining,
     TrainConfig,
@@ -20,6 +22,8 @@ from bark_jax.training import (
     stack,
 )
 from bark_jax.training.batches import Batch
+from bark_jax.training.dataset import Clip
+from bark_jax.training.run import RunConfig, Schedule
 
 GREEDY = Settings(semantic_temperature=0, coarse_temperature=0, fine_temperature=0)
 STAGES = ("semantic", "coarse", "fine", "codec")
@@ -78,6 +82,34 @@ def random_batch(stage: str) -> Batch:
     rng = np.random.default_rng(0)
     tones = [0.3 * np.sin(2 * np.pi * hz * np.arange(2 * SAMPLES) / 600) for hz in (22, 44, 33, 55)]
     return stack([sample_waveform(tone, SAMPLES, rng) for tone in tones])
+
+
+def named_clips(count: int = 12) -> list[Clip]:
+    """Two speakers, by turns."""
+    return [
+        Clip(name=f"{i}.wav", text=f"clip {i}", speaker="ab"[i % 2], tokens=random_clip(8 + i % 5, seed=i))
+        for i in range(count)
+    ]
+
+
+def tones(count: int = 12) -> list[np.ndarray]:
+    """Waveforms of about half a second, for the codec."""
+    return [
+        (0.3 * np.sin(2 * np.pi * (20 + 3 * i) * np.arange(300 + i) / 600)).astype(np.float32) for i in range(count)
+    ]
+
+
+def run_config(folder: Path, *, train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:
+    """Of four steps, in subfolders of the folder; the model's is made. Equal training shares programs."""
+    if not (folder / "model").exists():
+        write_model_folder(folder / "model", CONFIG, tokenizer_json=builtin_tokenizer().to_str())
+    options: dict[str, Any] = {
+        "model": folder / "model", "data": folder / "data", "run": folder / "run", "batch": 4,
+        "seconds": SAMPLES / CONFIG.codec.sample_rate,
+        "schedule": Schedule(log_every=1, save_every=2, validate_every=2, sample_every=0, held_out=0.2),
+    }  # fmt: skip
+    options["train"] = make_trainer("codec", **{"steps": 4, "warmup_steps": 1} | (train or {})).train
+    return RunConfig(**options | changes)
 
 
 def make_trainer(stage: str, **changes: Any) -> Trainer:
