@@ -74,9 +74,8 @@ def pcm_bytes(waveform: Waveform) -> bytes:
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:
     """An audio file as a mono waveform [N], channels averaged, resampled to `sample_rate` Hz. Raises AudioError."""
-    if not Path(path).is_file():
-        raise AudioError(f"cannot read {path}: there is no such file")
     try:
+        _require_file(path)
         samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)  # [N, channels]
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot read {path}: {error}") from error
@@ -88,12 +87,16 @@ def read_audio(path: Path | str, sample_rate: int) -> Waveform:
 
 def audio_seconds(path: Path | str) -> float:
     """The length that an audio file declares, without reading its samples. Raises AudioError."""
-    if not Path(path).is_file():
-        raise AudioError(f"cannot read {path}: there is no such file")
     try:
+        _require_file(path)
         return float(soundfile.info(path).duration)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot read {path}: {error}") from error
+
+
+def _require_file(path: Path | str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError("there is no such file")
 
 
 def resample(waveform: Waveform, source_rate: int, sample_rate: int) -> Waveform:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -11,9 +11,7 @@ from bark_jax.cli.console import note
 from bark_jax.hub import resolve
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
-
-if TYPE_CHECKING:
-    from bark_jax.training.prepare import Prepared
+from bark_jax.training.prepare import REPORT, Preparation, Prepared, prepare
 
 _UNITS = {"audio": "recording", "clusters": "round", "tokens": "clip"}
 
@@ -40,15 +38,13 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
-                        help="the semantic_tokens.npz of other data (default: clusters of these ones)")  # fmt: skip
+                        help="semantic_tokens.npz of other data (default: clusters of these)")  # fmt: skip
     choice.add_argument("--seed", type=int, default=0, help="of the clusters (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="make everything anew, whatever DATA holds")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from bark_jax.training.prepare import Preparation, prepare  # imports what other commands do not need
-
     check_seed(options.seed)
     job = Preparation(
         recordings=options.recordings, transcripts=options.transcripts, to=options.to, model=resolve(options.model),
@@ -66,9 +62,7 @@ def _prepare(options: argparse.Namespace) -> None:
         note(_describe(options.to, prepared))
 
 
-def _describe(to: Path, prepared: "Prepared") -> str:
-    from bark_jax.training.prepare import REPORT
-
+def _describe(to: Path, prepared: Prepared) -> str:
     audio, tokens = prepared.manifest.audio, prepared.manifest.tokens
     parts = [f"{audio.clips} recordings, {_duration(audio.seconds)}"]
     if tokens is not None:

@@ -8,6 +8,8 @@ checkpoints/<steps taken>/   one of Orbax's folders, which appears under its nam
 
 import logging
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ from bark_jax.quoting import shorten
 from bark_jax.sharding import fetch
 from bark_jax.training.step import TrainState
 
+_PATIENCE = 1.0  # seconds in which what else fails with a checkpoint comes to its end unheard
+
 
 class Checkpoints:
     """The checkpoints in a folder, written in the background; leaving the block waits for the last one.
@@ -31,10 +35,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, keep: int, run: Mapping[str, Any]) -> None:
-        import orbax.checkpoint as ocp  # two seconds to import, and of use in training only
+        import orbax.checkpoint as ocp  # of use in training only
 
-        self.folder, self._run, self._orbax = folder.absolute(), dict(run), ocp
-        self._quiet = _quiet()
+        self.folder, self._run, self._orbax, self._quiet = folder.absolute(), dict(run), ocp, _quiet()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         with _naming(self.folder, "write to"):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -48,6 +51,7 @@ class Checkpoints:
             with _naming(self.folder, "write to"):
                 self._manager.close()
         except RunError:
+            time.sleep(_PATIENCE)
             if error is None:  # else that is what is to be told
                 raise
         finally:
@@ -92,11 +96,12 @@ class Checkpoints:
         with _naming(self.folder, "read"):
             items = self._manager.restore(step, args=facts)
         self._compare(items.run)
-        shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _named(state).items()}
+        leaves = _named(state)
+        shapes = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
         with _naming(self.folder, "read"):
             arrays = self._manager.restore(step, args=args.Composite(state=args.StandardRestore(shapes))).state
-        leaves = {name: jax.device_put(np.array(arrays[name]), leaf.sharding) for name, leaf in _named(state).items()}
-        return jax.tree.unflatten(jax.tree.structure(state), leaves.values()), items.progress
+        placed = [jax.device_put(np.array(arrays[name]), leaf.sharding) for name, leaf in leaves.items()]
+        return jax.tree.unflatten(jax.tree.structure(state), placed), items.progress
 
     def _compare(self, begun: Mapping[str, Any]) -> None:
         ours, theirs = dict(_flat(self._run)), dict(_flat(begun))
@@ -141,11 +146,13 @@ def _naming(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax tells its log what it then raises."""
-    logger = logging.getLogger("absl")
-    before = logger.level
+    """Orbax tells its log what it then raises, and forgets those writes that fail after the first."""
+    logger, report = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda lost: None if str(lost.exc_value) == "Event loop is closed" else report(lost)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        sys.unraisablehook = report

@@ -11,6 +11,7 @@ Audio and tokens are sequences, for grain to index: of a fixed order, read at ra
 
 import dataclasses
 import json
+import typing
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class AudioClips(_Clips[npt.NDArray[np.float32]]):
         return self._shards.size
 
     def _read(self, clip: int) -> npt.NDArray[np.float32]:
-        return self._shards.read(clip).astype(np.float32) / FULL_SCALE
+        return self._shards.read(clip).astype(np.float32) / np.float32(FULL_SCALE)
 
 
 class TokenClips(_Clips[Clip]):
@@ -161,7 +162,7 @@ def open_tokens(folder: Path | str, config: BarkConfig) -> TokenClips:
     return TokenClips(folder, tokens, config.coarse.codebooks)
 
 
-def expected_numbers(config: BarkConfig) -> dict[str, int | float]:
+def expected_numbers(config: BarkConfig) -> dict[str, Any]:
     """The fields of TokenManifest that a model decides."""
     return {
         "semantic_vocab": config.semantic.vocab,
@@ -172,7 +173,7 @@ def expected_numbers(config: BarkConfig) -> dict[str, int | float]:
     }
 
 
-def _compare(folder: Path, made: AudioManifest | TokenManifest, expected: dict[str, int | float]) -> None:
+def _compare(folder: Path, made: AudioManifest | TokenManifest, expected: dict[str, Any]) -> None:
     problems = [
         f"{name} {getattr(made, name)} instead of {value}"
         for name, value in expected.items()
@@ -209,7 +210,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _section(kind: type[Any], values: Any, path: Path) -> Any:
-    if not has_types(values, {field.name: field.type for field in dataclasses.fields(kind)}):
+    if not has_types(values, typing.get_type_hints(kind)):
         raise DataError(f"{path} is damaged: {AGAIN}")
     return kind(**values)
 

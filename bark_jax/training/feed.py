@@ -20,6 +20,7 @@ from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_
 from bark_jax.voice import Voice
 
 _AHEAD = 4  # batches made while a step runs
+_EPOCHS = 2**31  # more than any run has; grain's "for ever" overflows in batches of one
 
 Draw: TypeAlias = Callable[[int, np.random.Generator], Any]
 """A training example of the clip of that index; what is random in it is drawn from the generator."""
@@ -33,17 +34,20 @@ class Feed(Iterator[Batch]):
     """
 
     def __init__(self, draw: Draw, indices: Sequence[int], *, batch: int, seed: int) -> None:
-        import grain  # a second to import, and of use in training only
+        import grain  # half a second to import, and of use in training only
 
         if not indices:
             raise TrainingError("there are no clips to train on")
-        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat()
+        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat(_EPOCHS)
         self._batches = shuffled.random_map(draw).batch(batch, batch_fn=stack)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
         self._iterator = iter(self._batches.to_iter_dataset(options))
 
     def __next__(self) -> Batch:
-        return next(self._iterator)
+        try:
+            return next(self._iterator)
+        except TrainingError as error:
+            raise TrainingError(str(error)) from error  # without grain's notes on its traceback
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +84,7 @@ class Examples:
         clips: Sequence[Any],
         training: Sequence[int],
         *,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: Tokenizer,
         seconds: float = 1.0,
         history: float = 0.5,
     ) -> None:
@@ -90,7 +94,7 @@ class Examples:
         self._draw: Draw = {
             "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
         }[stage]  # fmt: skip
-        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" and tokenizer else []
+        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" else []
         self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
         self._training: dict[str, list[int]] = defaultdict(list)  # by speaker
         for index in training if self._speakers else ():

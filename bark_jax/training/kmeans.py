@@ -27,7 +27,7 @@ def kmeans(points: Floats, count: int, rng: np.random.Generator, progress: Progr
         cluster, distance = nearest(points, centroids)
         centroids = _means(points, cluster, distance, count)
         mean = float(distance.mean())
-        if before - mean <= GOOD_ENOUGH * before:
+        if mean >= (1 - GOOD_ENOUGH) * before:
             break
         before = mean
     if progress:

@@ -26,7 +26,7 @@ class Meter:
 
     @property
     def state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "sums": self.sums}
+        return {"steps": self.steps, "sums": dict(self.sums)}
 
     def add(self, metrics: Metrics) -> None:
         """Those of a step, for which it waits."""
@@ -90,7 +90,8 @@ class Log:
     def validation(self, step: int, losses: Mapping[str, float]) -> None:
         """Losses on held-out clips."""
         self._write(step, {f"validation_{name}": value for name, value in losses.items()}, "validation")
-        self.say("  ".join([f"step {step}/{self.steps}", "validation:", *(f"{k} {v:.4f}" for k, v in losses.items())]))
+        told = [f"{name} {value:.4f}" for name, value in losses.items()]
+        self.say("  ".join([f"step {step}/{self.steps}", "validation", *told]))
 
     def _write(self, step: int, values: Mapping[str, float], group: str) -> None:
         from tensorboardX.proto.event_pb2 import Event

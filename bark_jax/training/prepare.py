@@ -15,7 +15,7 @@ from typing import Any
 
 from bark_jax.checkpoint import read_config
 from bark_jax.config import BarkConfig
-from bark_jax.files import replacing
+from bark_jax.files import replacing, sha256
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
 from bark_jax.training.prepare_audio import Progress, prepare_audio
@@ -119,8 +119,7 @@ def _stat(path: Path) -> list[int]:
 
 def _hash_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
@@ -164,9 +163,11 @@ def _make_audio(
     progress: Progress,
 ) -> Manifest:  # fmt: skip
     audio, left_out = prepare_audio(
-        job.recordings, transcripts, job.to, sample_rate=config.codec.sample_rate, source=source, progress=progress
-    )
-    _write_report(job.to, [*unusable, *left_out])
+        job.recordings, transcripts, unusable, job.to,
+        sample_rate=config.codec.sample_rate, source=source, progress=progress,
+    )  # fmt: skip
+    _write_report(job.to, left_out)
+    _require_clips(job.to, audio.clips, left_out)
     manifest = Manifest(audio=audio)
     write_manifest(job.to, manifest)
     return manifest
@@ -198,6 +199,7 @@ def _make_tokens(
         job.to, job.model, config, tokenizer, source=ingredients.source, codec=ingredients.codec, progress=progress
     )
     _write_report(job.to, [*(line for line in _read_report(job.to) if line.step == "audio"), *left_out])
+    _require_clips(job.to, tokens.clips, left_out)
     manifest = dataclasses.replace(manifest, tokens=tokens)
     write_manifest(job.to, manifest)
     return manifest
@@ -215,3 +217,17 @@ def _read_report(to: Path) -> list[LeftOut]:
         return [LeftOut(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError):  # it is for people: whatever they did to it
         return []
+
+
+def _require_clips(to: Path, clips: int, left_out: Sequence[LeftOut]) -> None:
+    """Raise DataError if all there was has been left out."""
+    if clips:
+        return
+    if not left_out:
+        raise DataError("nothing can be used: the table of transcripts is empty")
+    first = left_out[0]
+    line = [] if first.line is None else [f"line {first.line} of the table"]
+    where = ", ".join([*line, *filter(None, [first.file])])
+    raise DataError(
+        f"nothing can be used; the first of {len(left_out)} problems in {to / REPORT} is {where}: {first.reason}"
+    )

@@ -1,7 +1,7 @@
 """First step of preparing data: recordings → shards of audio at the codec's sample rate."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Progress = Callable[[str, int, int], None]  # (step, done, in all)
 def prepare_audio(
     recordings: Path,
     transcripts: Sequence[Transcript],
+    unusable: Sequence[LeftOut],
     to: Path,
     *,
     sample_rate: int,
@@ -29,34 +30,23 @@ def prepare_audio(
 ) -> tuple[AudioManifest, list[LeftOut]]:
     """Write the recordings that have a transcript to the folder `to`, in the order of the table.
 
-    Also returns what was left out: what cannot be read or is silent, too short or too long, and recordings without a
-    transcript. Raises DataError when nothing is left, OSError when `to` cannot be written.
+    Also returns what was left out: the lines of the table that are unusable, recordings that cannot be read or are
+    silent, too short or too long, and those that the table does not name. Raises OSError when `to` cannot be written.
     """
-    writer, left_out = ShardWriter(to, "audio", np.int16), []
+    writer, left_out = ShardWriter(to, "audio", np.int16), list(unusable)
     for done, row in enumerate(transcripts):
         progress("audio", done, len(transcripts))
         try:
-            samples, text = _samples(recordings / row.file, sample_rate), normalize(row.text)
+            text, samples = normalize(row.text), _samples(recordings / row.file, sample_rate)
         except (AudioError, TextError, DataError) as error:
             left_out.append(LeftOut(step="audio", file=row.file, line=row.line, reason=str(error)))
         else:
             writer.add(samples, name=row.file, text=text, speaker=row.speaker)
     progress("audio", len(transcripts), len(transcripts))
-    left_out += _without_transcript(recordings, {row.file for row in transcripts})
-    if not writer.index:
-        raise nothing_left(str(recordings), left_out)
+    left_out += _unnamed(recordings, {row.file for row in transcripts} | {line.file for line in unusable})
     writer.close()
     seconds = sum(line["size"] for line in writer.index) / sample_rate
     return AudioManifest(source=source, clips=len(writer.index), seconds=seconds, sample_rate=sample_rate), left_out
-
-
-def nothing_left(what: str, left_out: Sequence[LeftOut]) -> DataError:
-    """The error for data of which nothing can be used."""
-    if not left_out:
-        return DataError(f"nothing in {what} can be used: the table of transcripts names no recordings")
-    first = left_out[0]
-    where = f"{first.file or 'a line of the table'} (line {first.line})" if first.line else first.file
-    return DataError(f"nothing in {what} can be used; of {len(left_out)} problems the first is {where}: {first.reason}")
 
 
 def _samples(path: Path, sample_rate: int) -> npt.NDArray[np.int16]:
@@ -75,9 +65,9 @@ def _samples(path: Path, sample_rate: int) -> npt.NDArray[np.int16]:
     return samples
 
 
-def _without_transcript(recordings: Path, named: set[str]) -> list[LeftOut]:
-    """The recordings in the folder that the table does not name."""
+def _unnamed(recordings: Path, named: set[str]) -> list[LeftOut]:
+    """The recordings in the folder that are not among those that the table names."""
     found = (path.relative_to(recordings) for path in sorted(recordings.rglob("*")))
-    names = [PurePath(path).as_posix() for path in found if path.suffix.lower() in SUFFIXES]
+    names = [path.as_posix() for path in found if path.suffix.lower() in SUFFIXES]
     reason = "the table of transcripts does not name it"
     return [LeftOut(step="audio", file=name, line=None, reason=reason) for name in names if name not in named]

@@ -14,7 +14,7 @@ from bark_jax.models.encodec import Encodec
 from bark_jax.stages.codec import encode_waveforms
 from bark_jax.text import TextError, TextTruncated, encode_text, load_tokenizer
 from bark_jax.training.dataset import AudioClips, TokenManifest, expected_numbers, open_audio
-from bark_jax.training.prepare_audio import Progress, nothing_left
+from bark_jax.training.prepare_audio import Progress
 from bark_jax.training.semantic_tokens import SemanticTokenizer, count_tokens
 from bark_jax.training.shards import DataError, ShardWriter
 from bark_jax.training.transcripts import LeftOut
@@ -33,14 +33,12 @@ def prepare_tokens(
     """Write the tokens of the recordings in a folder of data, beside them and in their order.
 
     Also returns what was left out: clips that are too short or too long for the model, and texts that its tokenizer
-    cannot take whole. Raises DataError when nothing is left, CheckpointError and TextError when the model's files
-    cannot be read, OSError when `to` cannot be written.
+    cannot take whole. Raises DataError for a tokenizer that does not fit the model, CheckpointError and TextError when
+    the model's files cannot be read, OSError when `to` cannot be written.
     """
     audio = open_audio(to, config)
     check_tokenizer(tokenizer, config)
     usable, left_out = _sort_out(audio, config, load_tokenizer(model))
-    if not usable:
-        raise nothing_left(str(to), left_out)
     network = cast(Encodec, read_network(model, "codec", config))
     writer = ShardWriter(to, "tokens", np.int32)
     for start in range(0, len(usable), TOGETHER):

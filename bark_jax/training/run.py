@@ -10,27 +10,26 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
 from jax.sharding import Mesh
 
 from bark_jax import checkpoint
-from bark_jax.audio import AudioError
 from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.sharding import fetch
 from bark_jax.text import load_tokenizer
-from bark_jax.training.batches import Batch
+from bark_jax.training.batches import Batch, CodecBatch
 from bark_jax.training.checkpoints import Checkpoints
 from bark_jax.training.dataset import open_audio, open_tokens
 from bark_jax.training.feed import Examples, Feed, facts, hold_out, validation_batches
 from bark_jax.training.logs import EVENTS, METRICS, Log, Meter
 from bark_jax.training.run_config import RunConfig, Schedule
-from bark_jax.training.samples import Sampler, make_sampler, write_samples
+from bark_jax.training.samples import Samples, make_samples
 from bark_jax.training.starting import check_codec, check_model, first_network, identity, prepare_model, with_codebooks
 from bark_jax.training.step import Metrics, Parameters, Trainer, TrainState
 
@@ -82,25 +81,25 @@ def check_libraries() -> None:
 
 def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: bool, say: Say) -> Path:
     """Open everything, train, export."""
-    schedule, seed = config.schedule, config.train.seed
+    schedule, seed, tokenizer = config.schedule, config.train.seed, load_tokenizer(config.model)
     training, held_out = hold_out(facts(clips, "name"), schedule.held_out)
-    tokenizer = None if trainer.stage == "codec" else load_tokenizer(config.model)
     examples = Examples(
         trainer.config, trainer.stage, clips, training,
         tokenizer=tokenizer, seconds=config.seconds, history=config.history,
     )  # fmt: skip
+    validation = validation_batches(examples.draw, held_out, batch=config.batch, seed=seed)
+    heard = {examples.names[i]: clips[i] for i in held_out[: schedule.samples if schedule.sample_every else 0]}
+    samples = make_samples(trainer, config.model, heard, tokenizer)
     feed = Feed(examples.draw, training, batch=config.batch, seed=seed)
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)
-        step, heard = int(state.step), held_out[: schedule.samples]
+        step = int(state.step)
         say(_describe(trainer, config, len(training), len(held_out), step))
         with Log(config.run, step=step, steps=config.train.steps, say=say) as log:
             loop = _Loop(
-                trainer, config, frozen, feed, store, log, meter, step,
-                validation=validation_batches(examples.draw, held_out, batch=config.batch, seed=seed),
-                heard=[examples.names[i] for i in heard],
-                sampler=make_sampler(trainer.config, trainer.stage, config.model, [clips[i] for i in heard], tokenizer),
+                trainer=trainer, config=config, frozen=frozen, feed=feed, store=store, log=log, meter=meter,
+                validation=validation, samples=samples, step=step,
             )  # fmt: skip
             return loop.run(state)
 
@@ -114,7 +113,7 @@ def _begin(
         check_model(config, trainer.stage)
     network = first_network(trainer, config)
     if trainer.stage == "codec" and fresh and not config.start:
-        network = with_codebooks(network, feed.first(), config.train.seed)
+        network = with_codebooks(network, cast(CodecBatch, feed.first()).waveform, config.train.seed)
     state, frozen = trainer.start(network)
     if fresh:
         return state, frozen, Meter()
@@ -128,7 +127,7 @@ def _describe(trainer: Trainer, config: RunConfig, training: int, held_out: int,
     return f"{trainer.stage}: {training} clips to learn, {held_out} held out; {config.run} {where}"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Loop:
     """A run at work."""
 
@@ -139,20 +138,17 @@ class _Loop:
     store: Checkpoints
     log: Log
     meter: Meter
+    validation: list[Batch]
+    samples: Samples | None
     step: int  # steps taken
-    validation: list[Batch] = field(kw_only=True)
-    heard: list[str] = field(kw_only=True)  # names of the clips that samples are made of
-    sampler: Sampler | None = field(kw_only=True)
-
-    compiled: bool = field(default=False, init=False)
+    compiled: bool = False
 
     def run(self, state: TrainState) -> Path:
         """All steps that are left; the network's file."""
         with noticing_ctrl_c(lambda: self.log.say("stopping after this step; Ctrl-C again stops at once")) as stopping:
             state = self._steps(state, stopping)
-        self._save(state)
         self.store.wait()
-        path = self._export(state)
+        path = self._export(state)  # once more where the run was at its end already
         self.log.say(f"{self.trainer.stage} is trained: {path}")
         return path
 
@@ -184,7 +180,7 @@ class _Loop:
             (schedule.export_every, self._export),
         ]
         last = self.step == self.config.train.steps
-        return [act for every, act in acts if last or (every and self.step % every == 0)]
+        return [act for every, act in acts if every and (last or self.step % every == 0)]
 
     def _count(self, metrics: Metrics) -> None:
         """Wait for a step. Raises DivergenceError when it is not finite."""
@@ -192,8 +188,8 @@ class _Loop:
             metrics.check()
         except TrainingError as error:
             newest = self.store.newest
-            kept = f"the checkpoint of step {newest} in {self.store.folder}" if newest else "no checkpoint yet"
-            raise DivergenceError(f"{error}; what is left is {kept}; begin again with --restart") from error
+            kept = f"checkpoint {newest} in {self.store.folder} is kept" if newest else "no checkpoint was saved yet"
+            raise DivergenceError(f"{error}, and begin again (--restart); {kept}") from error
         self.meter.add(metrics)
         if not self.compiled:
             self.compiled = True
@@ -212,14 +208,9 @@ class _Loop:
         self.log.validation(self.step, {"loss": sum(float(loss.total) for loss in losses) / terms, **parts})
 
     def _sample(self, state: TrainState) -> None:
-        if self.sampler is None:
-            return
-        waveforms = self.sampler(self.trainer.network(state, self.frozen))
-        folder = self.config.run / SAMPLES / f"step-{self.step:06d}"
-        try:
-            write_samples(folder, dict(zip(self.heard, waveforms, strict=True)), self.trainer.config.codec.sample_rate)
-        except (OSError, AudioError) as error:
-            raise RunError(f"cannot write samples into {folder}: {error}") from error
+        if self.samples is not None:
+            folder = self.config.run / SAMPLES / f"step-{self.step:06d}"
+            self.samples.write(folder, self.trainer.network(state, self.frozen))
 
     def _save(self, state: TrainState) -> None:
         self.store.save(self.step, state, {"feed": self.feed.state, "meter": self.meter.state})
@@ -228,7 +219,10 @@ class _Loop:
         trainer = self.trainer
         network = checkpoint.parameters(trainer.network(state, self.frozen))
         tensors = ((path, np.array(fetch(value))) for path, value in network.items())
-        return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
+        try:
+            return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
+        except checkpoint.CheckpointError as error:
+            raise RunError(f"{error}; the checkpoints in {self.store.folder} are whole") from error
 
     def _stop(self, state: TrainState) -> None:
         self._save(state)
@@ -241,14 +235,18 @@ class _Loop:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Only one run at a time works in a folder, which is made. Raises RunError."""
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise RunError(f"another training is at work in {folder}: wait for it, or choose another folder") from error
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _clear(folder: Path) -> None:

@@ -14,13 +14,13 @@ from bark_jax.training.config import LoraConfig, TrainConfig, require
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What happens every so many steps; 0 is never, except at the end. Raises TrainingError."""
+    """What happens every so many steps, and after the last one; 0 is never. Raises TrainingError."""
 
     log_every: int = 50
     validate_every: int = 500
     sample_every: int = 1000  # audio of what is learned
     save_every: int = 500  # a checkpoint of the run, to go on from
-    export_every: int = 0  # the network into the model's folder; after the last step it always is
+    export_every: int = 0  # the network into the model's folder, where it always is after the last step
     keep: int = 2  # checkpoints, the newest
     held_out: float = 0.02  # share of the clips that are for validation only
     samples: int = 4  # held-out clips that audio is made of

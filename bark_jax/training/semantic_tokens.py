@@ -29,6 +29,7 @@ FRAMES_PER_TOKEN = 256  # that are looked at for each token of the vocabulary,
 MOST_FRAMES = 2**18  # and in all: nearly an hour and a half at 49.9 Hz
 
 _VERSION = 1
+_STORED = ("version", "centroids", "mean", "scale", "sample_rate", "rate_hz")
 _MAX_BYTES = 2**24  # of a stored array, and of a file
 
 Floats = npt.NDArray[np.float32]
@@ -77,7 +78,9 @@ class KMeansTokenizer:
         return len(self.centroids)
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.int32]:
-        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]."""
+        """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]. Raises DataError."""
+        if waveform.ndim != 1 or not np.isfinite(waveform).all():
+            raise DataError(f"a waveform must be finite samples [N], not {waveform.dtype} {list(waveform.shape)}")
         count = count_tokens(len(waveform), sample_rate, self.rate_hz)
         if sample_rate != self.sample_rate:
             waveform = resample(waveform, sample_rate, self.sample_rate)
@@ -124,8 +127,10 @@ class KMeansTokenizer:
             raise DataError(f"cannot write the tokenizer {path}: its name must end in .npz")
         try:
             with replacing(path) as temporary:
-                rates = {"sample_rate": self.sample_rate, "rate_hz": self.rate_hz}
-                np.savez(temporary, version=_VERSION, **self._arrays(), **rates)
+                np.savez(
+                    temporary, version=_VERSION, centroids=self.centroids, mean=self.mean, scale=self.scale,
+                    sample_rate=self.sample_rate, rate_hz=self.rate_hz,
+                )  # fmt: skip
         except OSError as error:
             raise DataError(f"cannot write the tokenizer {path}: {error}") from error
 
@@ -146,12 +151,6 @@ class KMeansTokenizer:
             )
         except Exception as error:  # zip and npy parsers raise a dozen kinds on damaged files
             raise DataError(f"cannot read the tokenizer {path}: {shorten(error)}") from error
-
-    def _arrays(self) -> dict[str, Floats]:
-        return {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
-
-
-_STORED = ("version", "centroids", "mean", "scale", "sample_rate", "rate_hz")
 
 
 def _floats(array: npt.NDArray[Any]) -> Floats:
@@ -184,12 +183,13 @@ def count_tokens(samples: int, sample_rate: int, rate_hz: float) -> int:
 def log_mel(waveform: Floats, sample_rate: int, rate_hz: float, count: int, bands: int = BANDS) -> Floats:
     """log₁₀(mel magnitude + FLOOR) of `count` windows [count, D], at (i + ½) / rate_hz seconds of a waveform [N]."""
     half = round(WINDOW / 2 * sample_rate)
-    window, spectrum = _hann(2 * half), _filters(sample_rate, 4 * half, bands)
+    window = _hann(2 * half)
+    filters = _filters(sample_rate, 4 * half, bands)  # of twice the window, as its own bins are wider than low bands
     centres = np.round((np.arange(count) + 0.5) * sample_rate / rate_hz).astype(np.int64)
     behind = max(0, int(centres[-1]) + half - len(waveform)) if count else 0
     padded = np.pad(waveform, (half, behind))
     frames = padded[centres[:, None] + np.arange(2 * half)] * window
-    return np.log10(np.abs(np.fft.rfft(frames, 4 * half)) @ spectrum + np.float32(FLOOR))
+    return np.log10(np.abs(np.fft.rfft(frames, 4 * half)) @ filters + np.float32(FLOOR))
 
 
 def _hann(window: int) -> Floats:

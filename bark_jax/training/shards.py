@@ -51,7 +51,7 @@ class ShardWriter:
     def _flush(self) -> None:
         if self.waiting:
             with replacing(_shard(self.folder, self.kind, self.shards)) as temporary:
-                np.save(temporary, np.concatenate(self.waiting))
+                _save(temporary, np.concatenate(self.waiting))
             self.shards += 1
             self.waiting, self.bytes = [], 0
 
@@ -117,6 +117,13 @@ def has_types(values: Any, types: dict[str, type]) -> bool:
         and values.keys() == types.keys()
         and all(type(values[name]) is kind for name, kind in types.items())
     )
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    """`np.save`, whose errors do not say why a file could not be written."""
+    with path.open("xb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def _shard(folder: Path, kind: str, shard: int) -> Path:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from bark_jax import checkpoint
 from bark_jax.errors import TrainingError
+from bark_jax.files import sha256
 from bark_jax.hub import resolve
-from bark_jax.training.batches import Batch
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
 from bark_jax.training.run_config import RunConfig
@@ -50,9 +51,9 @@ def first_network(trainer: Trainer, config: RunConfig) -> nnx.Module:
     return checkpoint.random_network(trainer.config, trainer.stage, jax.random.key(config.train.seed))
 
 
-def with_codebooks(codec: Any, batch: Batch, seed: int) -> nnx.Module:
-    """An untrained codec with codebooks of what its encoder makes of a batch."""
-    tables = sample_codebooks(codec, batch.waveform, jax.random.key(seed))
+def with_codebooks(codec: Any, waveform: np.ndarray, seed: int) -> nnx.Module:
+    """An untrained codec with codebooks of what its encoder makes of waveforms [B, N]."""
+    tables = sample_codebooks(codec, waveform, jax.random.key(seed))
     return checkpoint.map_parameters(lambda path, value: tables if path == CODEBOOKS else value, codec)
 
 
@@ -82,7 +83,6 @@ def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[
 def _hash(path: Path) -> str:
     """SHA-256 of a file. Raises TrainingError."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error

@@ -69,7 +69,7 @@ def _csv_lines(path: Path, content: str) -> Iterator[tuple[int, Any]]:
         for values in reader:
             yield reader.line_num, values
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+        raise DataError(f"{path}, line {reader.reader.line_num}: {error}") from error
 
 
 def _json_lines(path: Path, content: str) -> Iterator[tuple[int, Any]]:
@@ -91,13 +91,14 @@ def _transcript(line: int, values: Any) -> Transcript | LeftOut:
     path = PurePath(file)
     if path.anchor or ".." in path.parts:
         return _left_out(line, file, "the path leads out of the folder of recordings")
+    file = path.as_posix()
     if None in values:  # csv puts surplus cells there
         return _left_out(line, file, "there are more cells than columns: a text with commas must be quoted")
     if text is None or not str(text).strip():
         return _left_out(line, file, "there is no transcript")
     if not isinstance(text, str) or not isinstance(speaker, str | int | None):
         return _left_out(line, file, "text and speaker must be strings")
-    return Transcript(line=line, file=path.as_posix(), text=text, speaker="" if speaker is None else str(speaker))
+    return Transcript(line=line, file=file, text=text, speaker="" if speaker is None else str(speaker))
 
 
 def _left_out(line: int, file: str, reason: str) -> LeftOut:

@@ -87,7 +87,7 @@ def random_batch(stage: str) -> Batch:
 def named_clips(count: int = 12) -> list[Clip]:
     """Two speakers, by turns."""
     return [
-        Clip(name=f"{i}.wav", text=f"clip {i}", speaker="ab"[i % 2], tokens=random_clip(8 + i % 5, seed=i))
+        Clip(name=f"{i}.wav", text=f"clip {i}", speaker="ab"[i % 2], tokens=random_clip((6, 12, 8, 10)[i % 4], seed=i))
         for i in range(count)
     ]
 
@@ -100,7 +100,7 @@ def tones(count: int = 12) -> list[np.ndarray]:
 
 
 def run_config(folder: Path, *, train: dict[str, Any] | None = None, **changes: Any) -> RunConfig:
-    """Of four steps, in subfolders of the folder; the model's is made. Equal training shares programs."""
+    """Of six steps, in subfolders of the folder; the model's is made. Runs of equal training share programs."""
     if not (folder / "model").exists():
         write_model_folder(folder / "model", CONFIG, tokenizer_json=builtin_tokenizer().to_str())
     options: dict[str, Any] = {
@@ -108,7 +108,7 @@ def run_config(folder: Path, *, train: dict[str, Any] | None = None, **changes: 
         "seconds": SAMPLES / CONFIG.codec.sample_rate,
         "schedule": Schedule(log_every=1, save_every=2, validate_every=2, sample_every=0, held_out=0.2),
     }  # fmt: skip
-    options["train"] = make_trainer("codec", **{"steps": 4, "warmup_steps": 1} | (train or {})).train
+    options["train"] = make_trainer("codec", **{"steps": 6, "warmup_steps": 1} | (train or {})).train
     return RunConfig(**options | changes)
 
 

@@ -13,12 +13,13 @@ from bark_jax.training.feed import Examples, Feed, hold_out, validation_batches
 
 from small import CONFIG, SAMPLES, STAGES, assert_same, named_clips, random_clip, tones
 
+TOKENIZER = builtin_tokenizer()
 NAMES = [f"{i}.wav" for i in range(1000)]
 
 
 def make_examples(stage: str, clips: Any = None, **changes: Any) -> Examples:
     clips = clips or (tones() if stage == "codec" else named_clips())
-    options: dict[str, Any] = {"tokenizer": builtin_tokenizer(), "seconds": SAMPLES / 600} | changes
+    options: dict[str, Any] = {"tokenizer": TOKENIZER, "seconds": SAMPLES / 600} | changes
     return Examples(CONFIG, stage, clips, range(len(clips)), **options)
 
 
@@ -81,14 +82,14 @@ def test_validation_is_always_the_same_and_counts_every_clip_once() -> None:
 
 def test_voices_are_of_the_same_speaker_and_of_training_clips() -> None:
     clips = named_clips()
-    examples = Examples(CONFIG, "coarse", clips, range(8), history=0.5)
+    examples = Examples(CONFIG, "coarse", clips, range(8), tokenizer=TOKENIZER, history=0.5)
     for index in (0, 1, 11):  # the last one is held out
         rng = np.random.default_rng(index)
         voices = Counter(id(examples._voice(index, rng)) for _ in range(400))
         others = {id(clips[i].tokens) for i in range(8) if i % 2 == index % 2 and i != index}
         assert set(voices) == others | {id(None)}
         assert 150 < voices[id(None)] < 290
-    silent = Examples(CONFIG, "coarse", clips, range(8), history=0.0)
+    silent = Examples(CONFIG, "coarse", clips, range(8), tokenizer=TOKENIZER, history=0.0)
     assert silent._voice(0, np.random.default_rng(0)) is None
 
 

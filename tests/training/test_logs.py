@@ -53,7 +53,7 @@ def test_what_is_told_of_a_step(tmp_path: Path) -> None:
         log.validation(10, {"loss": 2.0})
     assert lines[0].startswith("step 10/100  loss 1.5000  spectral 0.7500  lr 1.0e-03")
     assert lines[0].endswith(" left")
-    assert lines[1] == "step 10/100  validation: loss 2.0000"
+    assert lines[1] == "step 10/100  validation  loss 2.0000"
     train, validation = map(json.loads, (tmp_path / METRICS).read_text().splitlines())
     assert train.pop("steps_per_second") > 0
     assert train == {"step": 10, "loss": 1.5, "spectral": 0.75, "gradient_norm": 3.0, "learning_rate": 1e-3}

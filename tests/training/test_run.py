@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from bark_jax import Bark
 from bark_jax.checkpoint import CheckpointError, parameters, read_network, write_network
 from bark_jax.errors import DivergenceError, RunError
+from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.training import LoraConfig, TrainingError
 from bark_jax.training import run as run_module
 from bark_jax.training.run import CHECKPOINTS, SAMPLES, RunConfig, Schedule, run_training
@@ -57,10 +59,10 @@ def test_four_runs_make_a_model(tmp_path: Path) -> None:
         lines: list[str] = []
         assert train(ours, stage, lines.append) == config.model / f"{stage}.safetensors"
         assert "11 clips to learn, 1 held out" in lines[0]
-        assert saved_steps(ours) == [2, 4]
-        assert [line["step"] for line in metrics(ours) if "loss" in line] == [1, 2, 3, 4]
-        assert [line["step"] for line in metrics(ours) if "validation_loss" in line] == [2, 4]
-        assert len(list((ours.run / SAMPLES / "step-000004").glob("*.wav"))) == 1
+        assert saved_steps(ours) == [4, 6]
+        assert [line["step"] for line in metrics(ours) if "loss" in line] == [1, 2, 3, 4, 5, 6]
+        assert [line["step"] for line in metrics(ours) if "validation_loss" in line] == [2, 4, 6]
+        assert len(list((ours.run / SAMPLES / "step-000006").glob("*.wav"))) == 1
     assert Bark.from_pretrained(config.model).config == CONFIG
 
 
@@ -68,16 +70,13 @@ def test_a_network_that_is_there_is_not_lost(tmp_path: Path) -> None:
     config = run_config(tmp_path)
     made = train(config, "codec").read_bytes()
     assert train(config, "codec").read_bytes() == made  # done already
-    assert [line["step"] for line in metrics(config) if "loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in metrics(config) if "loss" in line] == [1, 2, 3, 4, 5, 6]
     other = dataclasses.replace(config, run=tmp_path / "other")
     with pytest.raises(TrainingError, match=r"codec\.safetensors is there already.*--restart"):
         train(other, "codec")
-    seeded = run_config(tmp_path, train={"seed": 1})
-    with pytest.raises(TrainingError, match=r"train\.seed is 1, but the run in .* was begun with 0"):
-        train(seeded, "codec")
-    assert (config.model / "codec.safetensors").read_bytes() == made
-    assert train(seeded, "codec", restart=True).read_bytes() != made
-    assert len(metrics(config)) == 6
+    (config.model / "codec.safetensors").write_bytes(b"")
+    assert train(config, "codec", restart=True).read_bytes() == made
+    assert len(metrics(config)) == 9
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,8 @@ def test_a_network_that_is_there_is_not_lost(tmp_path: Path) -> None:
     [
         ({"batch": 8}, "batch is 8, .* begun with 4"),
         ({"train": {"learning_rate": 0.5}}, r"train\.learning_rate is 0\.5"),
-        ({"train": {"steps": 5}}, r"train\.steps is 5"),
+        ({"train": {"steps": 7}}, r"train\.steps is 7"),
+        ({"train": {"seed": 1}}, r"train\.seed is 1"),
     ],
 )
 def test_another_run_does_not_go_on(done: RunConfig, changes: dict[str, Any], message: str) -> None:
@@ -127,12 +127,14 @@ def test_fine_tuning_makes_a_copy_that_speaks(start: Path, tmp_path: Path, lora:
 
 
 def test_frozen_parameters_stay_as_they_are(start: Path, tmp_path: Path) -> None:
-    config = run_config(tmp_path, train={"trainable": ("heads*",)}, start=str(start))
+    config = run_config(tmp_path, train={"trainable": ("blocks.1.*",)}, start=str(start))
     train(config, "fine")
     before, after = (parameters(read_network(folder, "fine", CONFIG)) for folder in (start, config.model))
-    assert {path.split(".")[0] for path in before if not np.array_equal(before[path], after[path])} == {"heads"}
+    changed = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert changed == {path for path in before if path.startswith("blocks.1.")}
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> None:
     config = run_config(tmp_path)
 
@@ -148,19 +150,38 @@ def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> 
     assert metrics(config) == metrics(done)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+def test_the_second_ctrl_c_stops_at_once() -> None:
+    told: list[str] = []
+    with noticing_ctrl_c(lambda: told.append("noticed")) as stopping:
+        assert not stopping()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert told == ["noticed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    config = run_config(tmp_path, train={"learning_rate": 1e30, "steps": 50})
-    with pytest.raises(DivergenceError, match=r"step \d+ has the loss (nan|inf).*--restart"):
-        train(config, "codec")
+    config = run_config(tmp_path, schedule=Schedule(log_every=1, save_every=1, held_out=0))
+    clips = tones()
+    clips[7] = np.full(300, 1e30, np.float32)  # which is not in the first batch
+    with pytest.raises(DivergenceError, match=r"step \d+ has the loss (nan|inf).*checkpoint \d in .* is kept"):
+        run_training(config, "codec", clips=clips, say=ignore)
+    assert saved_steps(config)
     assert not (config.model / "codec.safetensors").exists()
     assert all(np.isfinite(line.get("loss", 0)) for line in metrics(config))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's threads, on busy machines
 def test_a_full_disk_leaves_earlier_checkpoints(done: RunConfig, tmp_path: Path) -> None:
     config, limits = run_config(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(line: str) -> None:
         if line.startswith("step 3/"):
+            while saved_steps(config) != [2]:
+                time.sleep(0.01)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))  # as a full disk fails
 
     try:
@@ -173,10 +194,10 @@ def test_a_full_disk_leaves_earlier_checkpoints(done: RunConfig, tmp_path: Path)
 
 
 def test_no_room_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    config, usage = run_config(tmp_path), shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("bark_jax.training.checkpoints.shutil.disk_usage", lambda path: usage)
     with pytest.raises(RunError, match=r"a checkpoint takes .* GB, only 0\.00 GB are free"):
-        train(run_config(tmp_path), "codec")
+        train(config, "codec")
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
