@@ -75,7 +75,7 @@ def test_every_word_is_trained_often_and_behind_several_others(texts: Texts, rul
     before = Counter(second for _, second in {pair for s in sentences for pair in pairwise(s)})
     assert counts.keys() == words
     assert min(counts.values()) >= 10
-    assert sum(n >= 3 for n in before.values()) >= 0.95 * len(words)
+    assert sum(n >= 3 for n in before.values()) >= 0.85 * len(words)
 
 
 def test_the_recogniser_can_hear_every_held_out_sentence(texts: Texts, rules: dict[str, Choice]) -> None:

@@ -1,4 +1,4 @@
-"""A grammar of sentences in JSGF, read by the recogniser of the evaluation as it is, and dealt from here.
+"""A grammar of sentences in JSGF, from which they are dealt.
 
 The part of JSGF that is understood: rules, words, <references>, (groups), [options], alternatives | with /weights/ that
 are integers, <NULL>, and // comments.
@@ -79,7 +79,8 @@ class _Parser:
             self._expect(";")
 
     def _choice(self) -> Choice:
-        sequences, weights = [], []
+        sequences: list[tuple[Item, ...]] = []
+        weights: list[int] = []
         while not sequences or self._next() == "|":
             if sequences:
                 self._tokens.pop()

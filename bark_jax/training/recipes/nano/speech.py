@@ -34,9 +34,10 @@ class Speaker:
     pitch: int = 50  # of 0 … 99
 
 
+# Of 35 variants, pocketsphinx understands this woman and this man best; others have word error rates up to 90 %.
 SPEAKERS = (
-    Speaker(name="adam", voice="en-us+m3", words_per_minute=150),
-    Speaker(name="eve", voice="en-us+f3", words_per_minute=150),
+    Speaker(name="adam", voice="en-us+edward", words_per_minute=150),
+    Speaker(name="eve", voice="en-us+f5", words_per_minute=150),
 )
 
 

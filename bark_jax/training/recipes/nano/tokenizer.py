@@ -25,14 +25,14 @@ def train_tokenizer(texts: Iterable[str], vocab: int) -> Tokenizer:
     """
     learned = Tokenizer(WordPiece(unk_token=_UNKNOWN))
     learned.normalizer, learned.pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
-    trainer = WordPieceTrainer(vocab_size=vocab, show_progress=False, special_tokens=[_UNKNOWN])
+    characters = [*_CHARACTERS, *(f"##{c}" for c in _CHARACTERS if c.isalnum())]
+    # Characters that are there before the words are get the same ids, and the same pieces follow, in every run.
+    trainer = WordPieceTrainer(vocab_size=vocab, show_progress=False, special_tokens=[_UNKNOWN, *characters])
     learned.train_from_iterator((re.sub(r"\d", " ", text) for text in texts), trainer)
-    pieces = sorted(learned.get_vocab(), key=learned.get_vocab().__getitem__)  # the most useful first
-    entries = dict.fromkeys([_UNKNOWN, *_CHARACTERS, *(f"##{c}" for c in _CHARACTERS if c.isalnum()), *pieces])
-    tokens = list(entries)[:vocab]
-    if len(tokens) < vocab or vocab < 2 * len(_CHARACTERS):
-        raise TrainingError(f"a vocabulary of {vocab} entries does not fit these texts: they give {len(entries)}")
-    tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(tokens)}, unk_token=_UNKNOWN))
+    pieces = sorted(learned.get_vocab(), key=learned.get_vocab().__getitem__)
+    if len(pieces) != vocab:
+        raise TrainingError(f"a vocabulary of {vocab} entries does not fit these texts: they give {len(pieces)}")
+    tokenizer = Tokenizer(WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=_UNKNOWN))
     tokenizer.normalizer, tokenizer.pre_tokenizer = learned.normalizer, learned.pre_tokenizer
     tokenizer.add_special_tokens([_UNKNOWN])
     return tokenizer
