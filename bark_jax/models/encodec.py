@@ -20,7 +20,6 @@ from bark_jax.config import EncodecConfig
 from bark_jax.models.convolution import convolve
 from bark_jax.models.layers import project
 
-
 LSTMState = tuple[Array, Array]  # hidden and cell, each [B, C]
 
 
