@@ -74,16 +74,34 @@ def pcm_bytes(waveform: Waveform) -> bytes:
 
 def read_audio(path: Path | str, sample_rate: int) -> Waveform:
     """An audio file as a mono waveform [N], channels averaged, resampled to `sample_rate` Hz. Raises AudioError."""
-    from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed
-
-    if not Path(path).is_file():
-        raise AudioError(f"cannot read {path}: there is no such file")
     try:
+        _require_file(path)
         samples, source_rate = soundfile.read(path, dtype="float32", always_2d=True)  # [N, channels]
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot read {path}: {error}") from error
     waveform: Waveform = samples.mean(axis=1)
     if not np.isfinite(waveform).all():
         raise AudioError(f"cannot use {path}: some of its samples are not finite numbers")
+    return resample(waveform, source_rate, sample_rate)
+
+
+def audio_seconds(path: Path | str) -> float:
+    """The length that an audio file declares, without reading its samples. Raises AudioError."""
+    try:
+        _require_file(path)
+        return float(soundfile.info(path).duration)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot read {path}: {error}") from error
+
+
+def _require_file(path: Path | str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError("there is no such file")
+
+
+def resample(waveform: Waveform, source_rate: int, sample_rate: int) -> Waveform:
+    """A waveform [N] at `source_rate` Hz → float32 [⌈N · sample_rate / source_rate⌉] at `sample_rate` Hz."""
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]  # half a second to import, rarely needed
+
     divisor = math.gcd(source_rate, sample_rate)
     return resample_poly(waveform, sample_rate // divisor, source_rate // divisor)

@@ -30,6 +30,7 @@ from jax.typing import ArrayLike, DTypeLike
 from safetensors import SafetensorError, safe_open
 
 from bark_jax.config import BarkConfig, ConfigError
+from bark_jax.files import replacing
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
@@ -77,7 +78,7 @@ def abstract_network(
 
 def parameter_shapes(config: BarkConfig, name: str) -> dict[str, Shape]:
     """Dotted path → shape of every parameter of the network `name`."""
-    return {path: leaf.shape for path, leaf in _parameters(abstract_network(config, name)).items()}
+    return {path: leaf.shape for path, leaf in parameters(abstract_network(config, name)).items()}
 
 
 def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
@@ -85,7 +86,7 @@ def fill(module: nnx.Module, tensors: Mapping[str, ArrayLike]) -> nnx.Module:
 
     Raises CheckpointError with every missing, unknown and misshapen tensor.
     """
-    leaves = _parameters(module)
+    leaves = parameters(module)
     problems = [f"{name} is missing" for name in leaves.keys() - tensors.keys()]
     problems += [f"{name} is unknown" for name in tensors.keys() - leaves.keys()]
     problems += [
@@ -104,8 +105,8 @@ def map_parameters(put: Put, network: nnx.Module) -> nnx.Module:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: put(_dotted(path), leaf), network)
 
 
-def _parameters(module: nnx.Module) -> dict[str, Any]:
-    """Dotted path → array, or its abstract stand-in."""
+def parameters(module: nnx.Module) -> dict[str, Any]:
+    """Dotted path → array, or its abstract stand-in, of every parameter: what `fill` takes."""
     return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(module)}
 
 
@@ -125,15 +126,25 @@ def random_networks(
 
     put: where each parameter goes, by default to the default device.
     """
-    networks = {}
-    for index, name in enumerate(NETWORKS):
-        # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, index))))
-        abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
-        shapes = _parameters(abstract).items()
-        tensors = {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes}
-        networks[name] = fill(abstract, tensors)
-    return networks
+    dtypes: dict[str, DTypeLike] = {"param_dtype": param_dtype, "dtype": dtype}
+    return {name: random_network(config, name, key, put=put, **dtypes) for name in NETWORKS}
+
+
+def random_network(
+    config: BarkConfig,
+    name: str,
+    key: Array,
+    *,
+    param_dtype: DTypeLike = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
+    put: Put = put_parameter,
+) -> nnx.Module:
+    """The network `name` of `random_networks`."""
+    # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, NETWORKS.index(name)))))
+    abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
+    shapes = parameters(abstract).items()
+    return fill(abstract, {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes})
 
 
 def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -243,11 +254,47 @@ def write_checkpoint(
                 _write_network(file, shapes[name], networks[name], dtypes[name])
         for name, voice in voices:
             _save_voice(partial / "voices", name, voice)
-        with _synced(partial / "tokenizer.json") as file:
-            file.write(tokenizer_json.encode())
-        with _synced(partial / "config.json") as file:
-            values = {"format": FORMAT, "version": VERSION} | json.loads(config.to_json())
-            file.write(json.dumps(values, indent=2).encode())
+        _write_settings(partial, config, tokenizer_json)
+
+
+def write_model_folder(folder: Path, config: BarkConfig, *, tokenizer_json: str) -> None:
+    """Write a checkpoint that lacks its networks still: `write_network` brings them, one by one.
+
+    Nothing is replaced, and nothing is left half written. Raises CheckpointError.
+    """
+    with _whole_or_nothing(folder.absolute(), _ROOM) as partial:
+        _write_settings(partial, config, tokenizer_json)
+
+
+def write_network(
+    folder: Path, name: str, config: BarkConfig, tensors: Iterable[tuple[str, np.ndarray]], *, dtype: str = "float32"
+) -> Path:
+    """Write or replace one network of a checkpoint, whole or not at all; the path of its file.
+
+    tensors, dtype: as in `write_checkpoint`. Raises CheckpointError.
+    """
+    path = folder / f"{name}.safetensors"
+    try:
+        with replacing(path) as temporary, _synced(temporary) as file:
+            _write_network(file, parameter_shapes(config, name), tensors, dtype)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+    return path
+
+
+def copy_checkpoint(source: Path, folder: Path) -> None:
+    """Copy a checkpoint to a name that is vacant, whole or not at all. Raises CheckpointError."""
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+    with _whole_or_nothing(folder.absolute(), size) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
+
+
+def _write_settings(folder: Path, config: BarkConfig, tokenizer_json: str) -> None:
+    with _synced(folder / "tokenizer.json") as file:
+        file.write(tokenizer_json.encode())
+    with _synced(folder / "config.json") as file:
+        values = {"format": FORMAT, "version": VERSION} | json.loads(config.to_json())
+        file.write(json.dumps(values, indent=2).encode())
 
 
 def is_vacant(folder: Path) -> bool:

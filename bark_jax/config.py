@@ -10,7 +10,10 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -186,7 +189,7 @@ class BarkConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """From parsed JSON of `to_json`. Raises ConfigError naming unknown, missing and mistyped fields."""
-        return _build(cls, values, "config")
+        return build(cls, values, "config")
 
 
 _MAY_BE_ZERO = {"bias", "pad", "text_offset", "text_pad", "infer", "semantic_pad", "temperature"}
@@ -240,10 +243,15 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield "coarse.codebooks exceed codec.codebooks"
 
 
-def _build(kind: type[Any], values: Any, path: str) -> Any:
+def build(kind: type[T], values: Any, path: str) -> T:
+    """A dataclass of parsed JSON or TOML; `path` is its name in messages.
+
+    Fields are dataclasses, strings, paths, numbers from 0 to 2³¹, booleans, tuples of any length of one of these, or
+    one of these or None. Raises ConfigError naming unknown, missing and mistyped fields.
+    """
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be an object, not {type(values).__name__}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
     required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     unknown, missing = sorted(values.keys() - fields.keys()), sorted(required - values.keys())
     if unknown or missing:
@@ -254,15 +262,23 @@ def _build(kind: type[Any], values: Any, path: str) -> Any:
 
 def _parse(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), value, path)
-    if isinstance(hint, types.GenericAlias):  # tuple[int, ...]
+        return build(typing.cast(type[Any], hint), value, path)
+    if isinstance(hint, types.UnionType):  # X | None
+        return _parse(typing.get_args(hint)[0], value, path)
+    if isinstance(hint, types.GenericAlias):  # tuple[X, ...]
+        item = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple) or not value:
-            raise ConfigError(f"{path} must be a list of integers, not {value!r}")
-        return tuple(_parse(int, item, path) for item in value)
+            raise ConfigError(f"{path} must be a list of {_PLURALS[item]}, not {value!r}")
+        return tuple(_parse(item, x, path) for x in value)
+    if hint is Path and type(value) is str:
+        return Path(value)
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
         raise ConfigError(f"{path} must be {hint.__name__}, not {value!r}")
-    if hint is not bool and not (0 <= value < 2**31):
+    if hint in (int, float) and not (0 <= value < 2**31):
         raise ConfigError(f"{path} must be a number from 0 to 2³¹, not {value!r}")
     return value
+
+
+_PLURALS = {int: "integers", str: "strings"}

@@ -38,3 +38,28 @@ def remembering_ctrl_c() -> Iterator[Callable[[], None]]:
     finally:
         sys.unraisablehook = report
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def noticing_ctrl_c(tell: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """In this block the first Ctrl-C only calls `tell`; the function it yields says whether there was one.
+
+    The second one raises KeyboardInterrupt as ever. Where Ctrl-C is ignored or handled otherwise, it stays so.
+    """
+    noticed = False
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        nonlocal noticed
+        noticed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tell()
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield lambda: noticed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,20 +4,19 @@ Axes: N semantic tokens, K codebooks, T frames.
 """
 
 import dataclasses
-import io
 import json
-import math
 import re
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from bark_jax.arrays import open_plain, parse_npy, read_bounded, read_member
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
 from bark_jax.quoting import shorten
@@ -192,9 +191,14 @@ def _misfits(arrays: Arrays, config: BarkConfig) -> Iterator[str]:
 
 
 def _wrong_ratio(tokens: int, frames: int, config: BarkConfig) -> Iterator[str]:
-    ratio = round(config.codec.frame_rate_hz / config.semantic.rate_hz, 1)
-    if round(frames / tokens, 1) != ratio:  # Suno's rule, to the rounding
+    if not rates_agree(tokens, frames, config):
+        ratio = round(config.codec.frame_rate_hz / config.semantic.rate_hz, 1)
         yield f"{frames} frames for {tokens} semantic tokens: the ratio is {frames / tokens:.2f}, not {ratio}"
+
+
+def rates_agree(tokens: int, frames: int, config: BarkConfig) -> bool:
+    """Whether so many frames may belong to so many semantic tokens, at least one: Suno's rule, to the rounding."""
+    return round(frames / tokens, 1) == round(config.codec.frame_rate_hz / config.semantic.rate_hz, 1)
 
 
 def find_problems(path: Path | str, config: BarkConfig) -> list[str]:
@@ -219,7 +223,7 @@ def find_problems(path: Path | str, config: BarkConfig) -> list[str]:
 def read_metadata(path: Path | str) -> VoiceMetadata:
     """What an `.npz` file says of its voice, without reading its arrays. Raises VoiceError naming the file."""
     try:
-        with _open(Path(path)) as file, zipfile.ZipFile(file) as archive:
+        with open_plain(Path(path), _MAX_FILE) as file, zipfile.ZipFile(file) as archive:
             return _parse_metadata(archive)
     except Exception as error:  # see _read
         raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
@@ -235,37 +239,21 @@ def _read(path: Path) -> tuple[Arrays, VoiceMetadata]:
 
 
 def _read_npz(path: Path) -> tuple[Arrays, VoiceMetadata]:
-    with _open(path) as file, zipfile.ZipFile(file) as archive:
+    with open_plain(path, _MAX_FILE) as file, zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         twice = [prompt for prompt in PROMPTS if names.count(f"{prompt}.npy") > 1]
         if twice:
             raise ValueError(f"{', '.join(twice)} is in it twice")
         stored = [prompt for prompt in PROMPTS if f"{prompt}.npy" in names]
-        arrays = {prompt: _parse_npy(_member(archive, f"{prompt}.npy", _MAX_BYTES)) for prompt in stored}
+        arrays = {prompt: parse_npy(read_member(archive, f"{prompt}.npy", _MAX_BYTES)) for prompt in stored}
         return arrays, _parse_metadata(archive)
-
-
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """The bytes of a file in the archive, whose declared size is not trusted."""
-    member = archive.getinfo(name)
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is compressed by another method than deflate")  # others unpack without limit
-    with archive.open(member) as stream:
-        return _bounded(stream, most)
-
-
-def _bounded(stream: IO[bytes], most: int) -> bytes:
-    data = stream.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"{getattr(stream, 'name', 'it')} exceeds {most} bytes")
-    return data
 
 
 def _parse_metadata(archive: zipfile.ZipFile) -> VoiceMetadata:
     """The metadata, or none if the archive has none. Fields of later versions are left out."""
     if _METADATA not in archive.namelist():
         return VoiceMetadata()
-    values = json.loads(_member(archive, _METADATA, _MAX_METADATA_BYTES))
+    values = json.loads(read_member(archive, _METADATA, _MAX_METADATA_BYTES))
     if not isinstance(values, dict):
         raise ValueError(f"{_METADATA} is not an object")
     names = {field.name for field in dataclasses.fields(VoiceMetadata)}
@@ -279,29 +267,7 @@ def _read_triple(prefix: Path) -> Arrays:
 def read_npy(path: Path) -> npt.NDArray[np.generic]:
     """The array in an `.npy` file. No pickle is executed, and its declared size is not trusted. Raises VoiceError."""
     try:
-        with _open(path) as stream:
-            return _parse_npy(_bounded(stream, _MAX_BYTES))
+        with open_plain(path, _MAX_FILE) as stream:
+            return parse_npy(read_bounded(stream, _MAX_BYTES))
     except Exception as error:  # numpy's parser raises a dozen kinds on damaged files
         raise VoiceError(f"cannot read {path}: {shorten(error)}") from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    """A plain file of bounded size: opening a pipe may take for ever, and so may a zip file's table of contents."""
-    if not path.is_file():
-        raise FileNotFoundError("it is not a file" if path.exists() else "there is no such file")
-    if path.stat().st_size > _MAX_FILE:
-        raise ValueError(f"it exceeds {_MAX_FILE} bytes")
-    return path.open("rb")
-
-
-def _parse_npy(data: bytes) -> npt.NDArray[np.generic]:
-    """One array, viewed in the bytes that are there: `np.load` would allocate whatever shape is declared."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"format version {version} is not one that NumPy uses for arrays of integers")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if min(shape, default=0) < 0:
-        raise ValueError(f"the shape {shape} is negative")
-    flat = np.frombuffer(data, dtype, count=math.prod(shape), offset=file.tell())
-    return flat.reshape(shape, order="F" if fortran_order else "C")

@@ -1,5 +1,7 @@
 """Every test runs with strict dtype promotion; the reference data are used where they lie beside the checkout."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -24,6 +26,14 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("data") / "voices"
     monkeypatch.setattr("bark_jax.voice_library.library_folder", lambda: folder)
     return folder
+
+
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests run in the background of a shell that has Ctrl-C ignored there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

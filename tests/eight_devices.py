@@ -5,12 +5,16 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from bark_jax import Bark, BarkConfig, Generation, Settings
 from bark_jax.measuring import compilations
+from bark_jax.sharding import parameter_sharding
 from bark_jax.stages import coarse, semantic
+from bark_jax.training import CodecTraining, TrainConfig, Trainer
 
+import small
 from two_processes import CONFIG
 
 pytestmark = pytest.mark.filterwarnings("ignore::bark_jax.generation.EmptyGeneration")
@@ -115,3 +119,26 @@ def test_one_clip_may_use_a_mesh(batch: Mapping[str, Any], expected: list[Genera
     item = {name: values[2] for name, values in batch.items()}
     np.testing.assert_array_equal(bark.generate(**item).fine, expected[2].fine)
     assert bark.encode(np.zeros(640, np.float32)).shape == (8, 2)
+
+
+@pytest.mark.parametrize(("stage", "shape"), [("coarse", (4, 2)), ("codec", (8, 1))])
+def test_a_training_step_is_the_same_on_a_mesh(stage: str, shape: tuple[int, int]) -> None:
+    """And everything that belongs to a parameter lies where the parameter does."""
+    train = TrainConfig(steps=10, warmup_steps=0, microbatches=2, codec=CodecTraining(windows=(16,), dropout=0.0))
+    network = small.networks()[stage]
+    batch = jax.tree.map(lambda x: np.concatenate([x] * 4), small.random_batch(stage))
+    found = []
+    for mesh in (None, jax.make_mesh(shape, ("data", "model"))):
+        trainer = Trainer(config=small.CONFIG, stage=stage, train=train, mesh=mesh)
+        state, frozen = trainer.start(network)
+        for _ in range(2):
+            state, metrics = trainer.step(state, frozen, batch)
+        found.append((float(metrics.loss), state))
+    (loss, state), (same_loss, spread) = found
+    assert same_loss == pytest.approx(loss, rel=1e-4)
+    moments = optax.tree.get(spread.optimizer, "mu")
+    for path, value in state.trained.items():
+        np.testing.assert_allclose(spread.trained[path], value, atol=1e-3)  # Adam's first steps amplify rounding
+        wanted = parameter_sharding(path, trainer.mesh)
+        for tree in (spread.trained, spread.average, moments):
+            assert tree[path].sharding.is_equivalent_to(wanted, value.ndim), path

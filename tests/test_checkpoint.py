@@ -26,6 +26,7 @@ from bark_jax.checkpoint import (
     NETWORKS,
     CheckpointError,
     abstract_network,
+    copy_checkpoint,
     fill,
     is_checkpoint,
     parameter_shapes,
@@ -33,6 +34,8 @@ from bark_jax.checkpoint import (
     read_config,
     read_network,
     write_checkpoint,
+    write_model_folder,
+    write_network,
 )
 from bark_jax.config import BarkConfig
 from bark_jax.voice import Voice
@@ -65,6 +68,39 @@ def named_leaves(module: Any) -> Tensors:
 
 
 # Writing and reading
+
+
+def test_a_checkpoint_may_be_written_network_by_network(written: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    write_model_folder(folder, TINY, tokenizer_json='{"♪": 1}')
+    assert read_config(folder) == TINY
+    for name in NETWORKS:
+        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors"):
+            read_network(folder, name, TINY)
+        assert write_network(folder, name, TINY, make_tensors(TINY, name).items()).parent == folder
+    copy_checkpoint(folder, tmp_path / "copy")
+    for copy in (folder, tmp_path / "copy"):
+        assert {path.name: path.read_bytes() for path in copy.iterdir()} == {
+            path.name: path.read_bytes() for path in written.iterdir()
+        }
+    with pytest.raises(CheckpointError, match="exists already"):
+        copy_checkpoint(folder, written)
+
+
+def test_a_network_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_model_folder(tmp_path / "new", TINY, tokenizer_json="{}")
+    tensors = make_tensors(TINY, "fine")
+    file = write_network(tmp_path / "new", "fine", TINY, tensors.items())
+    before = file.read_bytes()
+    lacking = list(tensors.items())[1:]
+    with pytest.raises(CheckpointError, match="missing"):
+        write_network(tmp_path / "new", "fine", TINY, lacking)
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        write_network(tmp_path / "none", "fine", TINY, tensors.items())
+    assert file.read_bytes() == before
+    assert {path.name for path in file.parent.iterdir()} == {"config.json", "tokenizer.json", "fine.safetensors"}
+    write_network(tmp_path / "new", "fine", TINY, ((path, -tensor) for path, tensor in tensors.items()))
+    assert file.read_bytes() != before
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -10,6 +10,8 @@ from flax import nnx
 
 from bark_jax.config import EncodecConfig
 from bark_jax.models.encodec import Encodec, Quantizer, pad_reflect
+from bark_jax.stages import codec as codec_stage
+from bark_jax.stages.codec import PIECE, encode_waveforms
 
 CONFIG = EncodecConfig(filters=4, width=16, ratios=(4, 3), codebooks=3, codebook_size=64)
 HOP = CONFIG.hop
@@ -123,3 +125,17 @@ def test_reflection(signal: list[float], left: int, right: int, padded: list[flo
 def test_the_published_size_holds_float32_only() -> None:
     parameters = jax.tree.leaves(nnx.state(nnx.eval_shape(lambda: Encodec(EncodecConfig()))))
     assert {leaf.dtype for leaf in parameters} == {jnp.dtype("float32")}
+
+
+def test_waveforms_encoded_together_are_what_they_are_alone(codec: Encodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several batches, in the order given, each followed by silence up to a whole frame."""
+    monkeypatch.setattr(codec_stage, "ENCODED_AT_ONCE", 4)
+    rng = np.random.default_rng(0)
+    lengths = (2 * PIECE * HOP, 30 * HOP + 5, 0, 100 * HOP, 40 * HOP - 1, 31 * HOP, 300 * HOP + 1)
+    waveforms = [rng.normal(0, 0.1, length).astype(np.float32) for length in lengths]
+    for waveform, codes in zip(waveforms, encode_waveforms(codec, waveforms), strict=True):
+        frames = -(-len(waveform) // HOP)
+        assert (codes.dtype, codes.shape) == (np.int32, (CONFIG.codebooks, frames))
+        if frames:
+            alone = np.asarray(encode(codec, np.pad(waveform, (0, -len(waveform) % HOP))[None]))[0]
+            assert (codes == alone).mean() > 0.99  # codewords may tie

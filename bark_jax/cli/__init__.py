@@ -1,4 +1,4 @@
-"""The command line: `bark-jax say | convert | voices | bench`, a module for each.
+"""The command line: `bark-jax say | convert | voices | bench | data | train`, a module for each.
 
 Results go to files and standard output, everything else to standard error. A command is a module with
 `add_options(parser)`, which also sets what runs, and with errors of the kinds below.
@@ -14,9 +14,10 @@ from functools import partial
 
 from bark_jax.audio import AudioError
 from bark_jax.checkpoint import CheckpointError
-from bark_jax.cli import bench, say, voices
+from bark_jax.cli import bench, data, say, train, voices
 from bark_jax.cli.console import note, show_warning
 from bark_jax.config import ConfigError
+from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.figure import FigureError
 from bark_jax.hub import converter
 from bark_jax.settings import SettingsError
@@ -25,9 +26,12 @@ from bark_jax.text import TextError
 from bark_jax.voice import VoiceError
 
 EXIT_CODES: dict[type[BaseException], int] = {
+    RunError: 3,  # of the kinds of TrainingError, which come first
+    DivergenceError: 5,  # training cannot go on
     TextError: 2,  # bad input, as bad usage is to argparse
     VoiceError: 2,
     SettingsError: 2,
+    TrainingError: 2,
     AudioError: 3,  # the output cannot be written
     FigureError: 3,
     SpeechError: 3,
@@ -69,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bark-jax",
         description="Text to speech, music and sound with Bark, in JAX.",
-        epilog="Exit codes: 0 done, 2 bad usage or input, 3 output not writable, 4 no usable model, 130 interrupted.",
+        epilog="Exit codes: 0 done, 2 bad usage or input, 3 output not writable, 4 no usable model, "
+        "5 training diverged, 130 interrupted.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     say.add_options(commands.add_parser("say", help="speak a text into an audio file"))
@@ -78,4 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_options(
         commands.add_parser("bench", help="measure how fast Bark is on this machine, in two minutes or so")
     )
+    data.add_options(commands.add_parser("data", help="make training data of recordings and their transcripts"))
+    train.add_options(commands.add_parser("train", help="train one of a model's networks"))
     return parser

@@ -65,6 +65,10 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the machine")
     group.add_argument("--dtype", choices=["float32", "bfloat16"], help="what the transformers compute in")
+    add_compile_cache(group)
+
+
+def add_compile_cache(group: argparse._ArgumentGroup) -> None:
     choice = group.add_mutually_exclusive_group()
     choice.add_argument("--compile-cache", type=Path, default=compile_cache.default_folder(), metavar="DIR",
                         help="keep compiled programs in this folder (default: %(default)s)")  # fmt: skip

@@ -17,9 +17,8 @@ from flax import nnx
 from jax import Array
 
 from bark_jax.config import EncodecConfig
+from bark_jax.models.convolution import convolve
 from bark_jax.models.layers import project
-
-_EXACT = jax.lax.Precision.HIGHEST
 
 LSTMState = tuple[Array, Array]  # hidden and cell, each [B, C]
 
@@ -84,13 +83,6 @@ class Conv(nnx.Module):
         """[B, T, I] → [B, ⌈T / stride⌉, O]."""
         x = pad(x, self.kernel.shape[0] - self.stride, -x.shape[1] % self.stride)
         return convolve(x, self.kernel[...], self.stride) + self.bias[...]
-
-
-def convolve(x: Array, kernel: Array, stride: int = 1) -> Array:
-    """x [B, T, I] with kernel [k, I, O], without padding → [B, (T − k) / stride + 1, O]."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"), precision=_EXACT
-    )
 
 
 class Upsample(nnx.Module):
@@ -252,14 +244,19 @@ class Quantizer(nnx.Module):
         """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to what is left of the vector."""
 
         def quantize(rest: Array, table: Array) -> tuple[Array, Array]:
-            # The published sum, |rest|² included: another would round, and so break ties, differently.
-            squared = jnp.square(rest).sum(-1, keepdims=True)
-            distance = squared - 2 * project(rest, table, jnp.float32) + jnp.square(table).sum(-1)  # [B, T, V]
-            codes = distance.argmin(axis=-1).astype(jnp.int32)
+            codes = nearest(rest, table)
             return rest - table[codes], codes
 
         _, codes = jax.lax.scan(quantize, latents, self.codebooks[...])  # [K, B, T]
         return codes.swapaxes(0, 1)
+
+
+def nearest(vectors: Array, table: Array) -> Array:
+    """Vectors [..., C] → the int32 index [...] of the row nearest to each in a table [V, C]."""
+    # The published sum, |vector|² included: another would round, and so break ties, differently.
+    squared = jnp.square(vectors).sum(-1, keepdims=True)
+    distance = squared - 2 * project(vectors, table, jnp.float32) + jnp.square(table).sum(-1)  # [..., V]
+    return distance.argmin(axis=-1).astype(jnp.int32)
 
 
 class Encodec(nnx.Module):

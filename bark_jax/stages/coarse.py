@@ -98,7 +98,7 @@ def coarse_history(config: BarkConfig, voice: Voice | None, settings: Settings) 
     if voice is None:
         return nothing, nothing
     ratio = config.coarse_per_semantic
-    flat = (voice.coarse + _offsets(config)[:, None]).T.reshape(-1)
+    flat = flatten_codes(config, voice.coarse)
     longest = math.floor(_max_history(config, settings) / ratio)
     count = min(longest, len(voice.semantic) // 2 * 2, math.floor(len(flat) / ratio))
     if count == 0:
@@ -151,6 +151,11 @@ def _flat_buffer(config: BarkConfig, histories: Sequence[np.ndarray], steps: int
     for row, history in zip(flat, histories, strict=True):
         row[most - len(history) : most] = history
     return flat
+
+
+def flatten_codes(config: BarkConfig, codes: np.ndarray) -> np.ndarray:
+    """Codes [2, T] → interleaved token ids [2·T]."""
+    return (codes + _offsets(config)[:, None]).T.reshape(-1)
 
 
 def _unflatten(config: BarkConfig, flat: np.ndarray) -> np.ndarray:

@@ -114,6 +114,17 @@ def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
     return gpt.embed(text) + gpt.embed(history)
 
 
+def all_logits(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
+    """Float32 logits [B, N, vocab + 1] of each token [B, N] given all before it, the end of the sequence last.
+
+    text, history [B, max_text] as in `merge_prompt`. One pass, no cache.
+    """
+    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
+    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
+    logits = gpt(jnp.concatenate([merge_prompt(gpt, text, history), gpt.embed(fed)], axis=1))[:, rules.max_text :]
+    return jnp.concatenate([logits[..., : rules.vocab], logits[..., rules.pad, None]], axis=2)
+
+
 def choose_token(
     gpt: GPT, rules: SemanticConfig, hidden: Array, sampling: Sampling, stop: StopRule, keys: Array
 ) -> tuple[Array, Array]:
@@ -212,11 +223,7 @@ def _advance(
 
 @partial(jax.jit, static_argnums=1)
 def _log_probabilities(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
-    """Log-probability of each token [B, N] given all before it, float32 [B, N]: one pass, no cache."""
-    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
-    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
-    logits = gpt(jnp.concatenate([merge_prompt(gpt, text, history), gpt.embed(fed)], axis=1))[:, rules.max_text :]
-    eos = logits[..., rules.pad, None]
-    log_p = jax.nn.log_softmax(jnp.concatenate([logits[..., : rules.vocab], eos], axis=2), axis=2)
+    """Log-probability of each token [B, N] given all before it, float32 [B, N]."""
+    log_p = jax.nn.log_softmax(all_logits(gpt, rules, text, history, tokens), axis=2)
     known = jnp.minimum(tokens, rules.vocab - 1)  # what pads a row counts for nothing
     return jnp.take_along_axis(log_p, known[..., None], axis=2)[..., 0]

@@ -1,0 +1,102 @@
+"""`bark-jax data`: training data of recordings and their transcripts."""
+
+import argparse
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from bark_jax.cli.console import note
+from bark_jax.hub import resolve
+from bark_jax.inputs import check_seed
+from bark_jax.interrupts import remembering_ctrl_c
+from bark_jax.training.prepare import REPORT, Preparation, Prepared, prepare
+
+_UNITS = {"audio": "recording", "clusters": "round", "tokens": "clip"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The one action there is."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add_prepare(actions.add_parser("prepare", help="make a folder of training data of recordings and transcripts"))
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Two steps: the recordings at the codec's sample rate, then their tokens. Run it with --only-audio to train a "
+        "codec, and once more without to add the tokens. What cannot be used is left out, and named in a report."
+    )
+    parser.set_defaults(run=_prepare)
+    parser.add_argument("recordings", type=Path, metavar="FOLDER", help="audio files, and folders of them")
+    parser.add_argument(
+        "--transcripts", type=Path, required=True, metavar="TABLE",
+        help="a .csv with a header or a .jsonl: file (within FOLDER), text and, if known, speaker",
+    )  # fmt: skip
+    parser.add_argument("--to", type=Path, required=True, metavar="DATA", help="the folder to make")
+    parser.add_argument("--model", required=True, help="whose codec, sizes and text tokenizer to use: a model's folder")
+    parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
+                        help="semantic_tokens.npz of other data (default: clusters of these)")  # fmt: skip
+    choice.add_argument("--seed", type=int, default=0, help="of the clusters (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="make everything anew, whatever DATA holds")
+    parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    check_seed(options.seed)
+    job = Preparation(
+        recordings=options.recordings, transcripts=options.transcripts, to=options.to, model=resolve(options.model),
+        only_audio=options.only_audio, semantic_tokens=options.semantic_tokens, seed=options.seed,
+        overwrite=options.overwrite,
+    )  # fmt: skip
+    with remembering_ctrl_c() as raise_again, _Bars(hidden=options.quiet) as bars:
+
+        def report(step: str, done: int, total: int) -> None:
+            raise_again()
+            bars.update(step, done, total)
+
+        prepared = prepare(job, report)
+    if not options.quiet:
+        note(_describe(options.to, prepared))
+
+
+def _describe(to: Path, prepared: Prepared) -> str:
+    audio, tokens = prepared.manifest.audio, prepared.manifest.tokens
+    parts = [f"{audio.clips} recordings, {_duration(audio.seconds)}"]
+    if tokens is not None:
+        parts.append(f"tokens of {tokens.clips} of them, {_duration(tokens.seconds)}")
+    if prepared.left_out:
+        parts.append(f"{prepared.left_out} left out, see {to / REPORT}")
+    if not prepared.made:
+        parts.append("all of it was there already")
+    return f"{to}: " + "; ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+
+
+class _Bars:
+    """A progress bar for each step in turn; none if hidden, and none where standard error is no terminal."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self.hidden = hidden
+        self.bar: tqdm[Any] | None = None
+        self.step = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, step: str, done: int, total: int) -> None:
+        if step != self.step or self.bar is None:
+            if self.bar is not None:
+                self.bar.close()
+            self.step = step
+            self.bar = tqdm(desc=f"{step:8}", total=total, unit=_UNITS[step], disable=True if self.hidden else None)
+        self.bar.update(done - self.bar.n)

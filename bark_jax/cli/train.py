@@ -1,0 +1,27 @@
+"""`bark-jax train`: a network of a model, from prepared data."""
+
+import argparse
+from pathlib import Path
+
+from bark_jax.checkpoint import NETWORKS
+from bark_jax.cli.console import note
+from bark_jax.cli.options import add_compile_cache, use_compile_cache
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run)
+    parser.add_argument("stage", choices=NETWORKS, help="which of the four networks")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train how, in TOML")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides",
+                        help="change a setting of the file, such as train.steps=100; may be repeated")  # fmt: skip
+    parser.add_argument("--restart", action="store_true",
+                        help="begin again; without it, a run that was stopped goes on where it was")  # fmt: skip
+    add_compile_cache(parser.add_argument_group("the machine"))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from bark_jax.training.run import RunConfig, run_training  # imports what other commands do not need
+
+    config = RunConfig.load(options.config, options.overrides)
+    use_compile_cache(options.compile_cache)
+    run_training(config, options.stage, restart=options.restart, say=note)

@@ -1,0 +1,166 @@
+"""Clips → batches without end: shuffled anew in every epoch, windows at random, the same again for the same seed.
+
+The codec's clips are waveforms, float32 [N]; those of the other stages `dataset.Clip`. Any sequence of them will do.
+"""
+
+import hashlib
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bark_jax.config import BarkConfig
+from bark_jax.errors import TrainingError
+from bark_jax.text import TextTruncated, encode_text
+from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_waveform, semantic_example, stack
+from bark_jax.voice import Voice
+
+_AHEAD = 4  # batches made while a step runs
+_EPOCHS = 2**31  # more than any run has; grain's "for ever" overflows in batches of one
+
+Draw: TypeAlias = Callable[[int, np.random.Generator], Any]
+"""A training example of the clip of that index; what is random in it is drawn from the generator."""
+
+
+class Feed(Iterator[Batch]):
+    """Batches of `batch` examples of the clips of these indices, made ahead in a thread; close it in the end.
+
+    Every clip is used once in an epoch; batches do not end with epochs. What is drawn depends on the seed and the
+    position only, and the position is `state`. Raises TrainingError when there is no clip.
+    """
+
+    def __init__(self, draw: Draw, indices: Sequence[int], *, batch: int, seed: int) -> None:
+        import grain  # half a second to import, and of use in training only
+
+        if not indices:
+            raise TrainingError("there are no clips to train on")
+        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat(_EPOCHS)
+        self._batches = shuffled.random_map(draw).batch(batch, batch_fn=stack)
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+        self._iterator = iter(self._batches.to_iter_dataset(options))
+
+    def __next__(self) -> Batch:
+        try:
+            return next(self._iterator)
+        except TrainingError as error:
+            raise TrainingError(str(error)) from error  # without grain's notes on its traceback
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._iterator.close()
+
+    def first(self) -> Batch:
+        """The first batch of all, wherever the feed is."""
+        return self._batches[0]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The position, as JSON would hold it: `restore` goes on from there."""
+        return self._iterator.get_state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._iterator.set_state(state)
+
+
+class Examples:
+    """Draws training examples of one stage. Errors, all of them TrainingError, name the clip.
+
+    training: indices of the clips that voices are taken of; tokenizer: of the semantic stage's texts, which are encoded
+    now; seconds: length of the codec's examples, to the next frame; history: probability of a voice, another clip of
+    the same speaker, for the semantic and coarse stages. Raises TrainingError for a text that the model cannot read
+    whole.
+    """
+
+    def __init__(
+        self,
+        config: BarkConfig,
+        stage: str,
+        clips: Sequence[Any],
+        training: Sequence[int],
+        *,
+        tokenizer: Tokenizer,
+        seconds: float = 1.0,
+        history: float = 0.5,
+    ) -> None:
+        self.config, self.clips, self.history = config, clips, history
+        self.samples = max(1, round(seconds * config.codec.frame_rate_hz)) * config.codec.hop
+        self.names = facts(clips, "name")
+        self._draw: Draw = {
+            "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
+        }[stage]  # fmt: skip
+        self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" else []
+        self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
+        self._training: dict[str, list[int]] = defaultdict(list)  # by speaker
+        for index in training if self._speakers else ():
+            self._training[self._speakers[index]].append(index)
+
+    def draw(self, index: int, rng: np.random.Generator) -> Any:
+        """One example of the clip of that index."""
+        try:
+            return self._draw(index, rng)
+        except ValueError as error:  # as all of ours are
+            raise TrainingError(f"clip {self.names[index]}: {error}") from error
+
+    def _semantic(self, index: int, rng: np.random.Generator) -> Any:
+        voice, tokens = self._voice(index, rng), self.clips[index].tokens.semantic
+        return semantic_example(self.config, self._texts[index], tokens, voice)
+
+    def _coarse(self, index: int, rng: np.random.Generator) -> Any:
+        return sample_coarse(self.config, self.clips[index].tokens, rng, self._voice(index, rng))
+
+    def _fine(self, index: int, rng: np.random.Generator) -> Any:
+        return sample_fine(self.config, self.clips[index].tokens, rng)
+
+    def _codec(self, index: int, rng: np.random.Generator) -> Any:
+        return sample_waveform(self.clips[index], self.samples, rng)
+
+    def _voice(self, index: int, rng: np.random.Generator) -> Voice | None:
+        """Perhaps that of another training clip of the same speaker."""
+        others = self._training.get(self._speakers[index], [])
+        if rng.random() >= self.history or not others:
+            return None
+        other = others[rng.integers(len(others))]
+        return None if other == index else self.clips[other].tokens
+
+
+def facts(clips: Sequence[Any], field: str) -> list[str]:
+    """The names, texts or speakers of clips: the sequence's own list, or each clip's; what has no name has a number."""
+    known = getattr(clips, f"{field}s", None)
+    return [str(getattr(clip, field, i)) for i, clip in enumerate(clips)] if known is None else list(known)
+
+
+def encode_texts(config: BarkConfig, clips: Sequence[Any], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """The text ids of every clip. Raises TrainingError for a text that the model cannot read, or not read whole."""
+    ids = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TextTruncated)
+        for name, text in zip(facts(clips, "name"), facts(clips, "text"), strict=True):
+            try:
+                ids.append(encode_text(tokenizer, text, config.semantic))
+            except (ValueError, TextTruncated) as error:
+                raise TrainingError(f"clip {name}: {error}") from error
+    return ids
+
+
+def hold_out(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+    """Indices to train on, and about that share of all to validate with; at least one, if the share is not 0.
+
+    A clip is chosen by a hash of its name: it stays on its side when others come or go.
+    """
+    places = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 for name in names]
+    held_out = {i for i, place in enumerate(places) if place < share}
+    if share and not held_out and len(names) > 1:
+        held_out = {int(np.argmin(places))}
+    return [i for i in range(len(names)) if i not in held_out], sorted(held_out)
+
+
+def validation_batches(draw: Draw, indices: Sequence[int], *, batch: int, seed: int) -> list[Batch]:
+    """One example of each of these clips, always the same; the last batch is filled up with rows that do not count."""
+    examples = [draw(i, np.random.default_rng([seed, i])) for i in indices]
+    return [stack(examples[i : i + batch], batch) for i in range(0, len(examples), batch)]

@@ -1,0 +1,233 @@
+"""Recordings and a table of transcripts → a folder of training data (see dataset.py), made once.
+
+There are two steps: audio, then tokens, which need a trained codec. Each counts once the manifest says so. What was
+made of the same before is kept, so a run that was cut short goes on after its last whole step.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bark_jax.checkpoint import read_config
+from bark_jax.config import BarkConfig
+from bark_jax.files import replacing, sha256
+from bark_jax.text import load_tokenizer
+from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
+from bark_jax.training.prepare_audio import Progress, prepare_audio
+from bark_jax.training.prepare_tokens import check_tokenizer, prepare_tokens
+from bark_jax.training.semantic_tokens import KMeansTokenizer
+from bark_jax.training.shards import DataError
+from bark_jax.training.transcripts import LeftOut, Transcript, read_transcripts
+
+REPORT, CLUSTERS = "report.jsonl", "semantic_tokens.npz"
+_SHARD = re.compile(r"(?:audio|tokens)-\d{5,}\.npy|\.partial-[0-9a-f]{16}\.\w+")
+_FILES = {"manifest.json", "audio.jsonl", "tokens.jsonl", REPORT, CLUSTERS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What data are made of, and where."""
+
+    recordings: Path  # a folder
+    transcripts: Path  # the table of what is said in them
+    to: Path  # the folder of data
+    model: Path  # a folder with config.json and, but for audio alone, codec.safetensors and a tokenizer of texts
+    only_audio: bool = False  # which is what a codec learns from
+    semantic_tokens: Path | None = None  # a KMeansTokenizer's file; without one it is fitted to the recordings
+    seed: int = 0  # of that fit
+    overwrite: bool = False  # make everything anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a folder of data holds now."""
+
+    manifest: Manifest
+    made: tuple[str, ...]  # the steps that were run: "audio", "tokens"
+    left_out: int  # lines of the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ingredients:
+    """What tokens are made with."""
+
+    source: str  # hash of all of it
+    codec: str  # SHA-256 of the codec's file
+    tokenizer: KMeansTokenizer | None  # that was given
+
+
+def prepare(job: Preparation, progress: Progress = lambda step, done, total: None) -> Prepared:
+    """Make a folder of data, or what it lacks. progress is called with (step, done, in all).
+
+    Raises DataError for recordings, a table or a tokenizer that cannot be used, for data that were made of something
+    else (unless told to overwrite), and when a file cannot be written; CheckpointError and TextError for the model's.
+    """
+    config = read_config(job.model)
+    ingredients = None if job.only_audio else _ingredients(job, config)
+    transcripts, unusable = read_transcripts(job.transcripts)
+    source = _audio_source(job, config, transcripts)
+    made = []
+    try:
+        manifest = _kept(job, source)
+        if manifest is None:
+            manifest = _make_audio(job, config, transcripts, unusable, source, progress)
+            made.append("audio")
+        if ingredients is not None and not _has_tokens(job.to, manifest, ingredients):
+            manifest = _make_tokens(job, config, manifest, ingredients, progress)
+            made.append("tokens")
+        return Prepared(manifest=manifest, made=tuple(made), left_out=len(_read_report(job.to)))
+    except OSError as error:
+        raise DataError(f"cannot write {job.to}: {error}") from error
+
+
+def _ingredients(job: Preparation, config: BarkConfig) -> _Ingredients:
+    """What the second step needs: complaints are due before the first."""
+    file = job.model / "codec.safetensors"
+    if not file.is_file():
+        raise DataError(f"{job.model} has no codec yet: prepare with --only-audio, and train the codec with that")
+    texts, codec = load_tokenizer(job.model), _hash_file(file)
+    tokenizer, clusters = None, f"seed {job.seed}"
+    if job.semantic_tokens is not None:
+        tokenizer, clusters = KMeansTokenizer.load(job.semantic_tokens), _hash_file(job.semantic_tokens)
+        check_tokenizer(tokenizer, config)
+    limits = [config.semantic.max_new, config.semantic.max_text]
+    source = _hash_values([codec, clusters, texts.to_str(), expected_numbers(config), limits])
+    return _Ingredients(source=source, codec=codec, tokenizer=tokenizer)
+
+
+def _audio_source(job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript]) -> str:
+    """A hash that changes with the table, the recordings it names and the sample rate."""
+    if not job.recordings.is_dir():
+        raise DataError(f"there is no folder of recordings {job.recordings}")
+    stats = [_stat(job.recordings / row.file) for row in transcripts]
+    return _hash_values([config.codec.sample_rate, _hash_file(job.transcripts), stats])
+
+
+def _stat(path: Path) -> list[int]:
+    """Size and time of a file, nothing if there is none."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # the latter for names that no file can have
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _hash_values(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps([VERSION, values]).encode()).hexdigest()
+
+
+def _kept(job: Preparation, source: str) -> Manifest | None:
+    """What the folder holds already, if that was made of the same; else it is empty now."""
+    if (job.to / "manifest.json").exists() and not job.overwrite:
+        manifest = read_manifest(job.to)
+        if manifest.audio.source != source:
+            raise DataError(
+                f"{job.to} was made of other recordings, transcripts or at another sample rate: choose another folder, "
+                "or --overwrite it"
+            )
+        return manifest
+    if job.to.exists():
+        foreign = [
+            path.name for path in job.to.iterdir() if path.name not in _FILES and not _SHARD.fullmatch(path.name)
+        ]
+        if foreign:
+            raise DataError(f"{job.to} holds other things, such as {foreign[0]}: choose a folder of its own for data")
+    job.to.mkdir(parents=True, exist_ok=True)
+    _remove(job.to, ["manifest.json", *_FILES], "")
+    return None
+
+
+def _remove(folder: Path, files: Sequence[str], kind: str) -> None:
+    """Delete files of data in this order, then the shards of a kind ("": of both)."""
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name.startswith((kind, ".")) and _SHARD.fullmatch(path.name):
+            path.unlink()
+
+
+def _make_audio(
+    job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript], unusable: Sequence[LeftOut], source: str,
+    progress: Progress,
+) -> Manifest:  # fmt: skip
+    audio, left_out = prepare_audio(
+        job.recordings, transcripts, unusable, job.to,
+        sample_rate=config.codec.sample_rate, source=source, progress=progress,
+    )  # fmt: skip
+    _write_report(job.to, left_out)
+    _require_clips(job.to, audio.clips, left_out)
+    manifest = Manifest(audio=audio)
+    write_manifest(job.to, manifest)
+    return manifest
+
+
+def _has_tokens(to: Path, manifest: Manifest, ingredients: _Ingredients) -> bool:
+    if manifest.tokens is None:
+        return False
+    if manifest.tokens.source != ingredients.source:
+        raise DataError(
+            f"the tokens in {to} were made with another codec, tokenizer or config: choose another folder, or "
+            "--overwrite it"
+        )
+    return True
+
+
+def _make_tokens(
+    job: Preparation, config: BarkConfig, manifest: Manifest, ingredients: _Ingredients, progress: Progress
+) -> Manifest:
+    _remove(job.to, ["tokens.jsonl", CLUSTERS], "tokens")  # of a run that was cut short
+    tokenizer = ingredients.tokenizer
+    if tokenizer is None:
+        tokenizer = KMeansTokenizer.fit(
+            open_audio(job.to, config), config.codec.sample_rate, config.semantic.vocab, config.semantic.rate_hz,
+            job.seed, lambda done, total: progress("clusters", done, total),
+        )  # fmt: skip
+    tokenizer.save(job.to / CLUSTERS)
+    tokens, left_out = prepare_tokens(
+        job.to, job.model, config, tokenizer, source=ingredients.source, codec=ingredients.codec, progress=progress
+    )
+    _write_report(job.to, [*(line for line in _read_report(job.to) if line.step == "audio"), *left_out])
+    _require_clips(job.to, tokens.clips, left_out)
+    manifest = dataclasses.replace(manifest, tokens=tokens)
+    write_manifest(job.to, manifest)
+    return manifest
+
+
+def _write_report(to: Path, left_out: Sequence[LeftOut]) -> None:
+    with replacing(to / REPORT) as temporary:
+        lines = [json.dumps(dataclasses.asdict(line)) + "\n" for line in left_out]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _read_report(to: Path) -> list[LeftOut]:
+    try:
+        lines = (to / REPORT).read_text(encoding="utf-8").splitlines()
+        return [LeftOut(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError):  # it is for people: whatever they did to it
+        return []
+
+
+def _require_clips(to: Path, clips: int, left_out: Sequence[LeftOut]) -> None:
+    """Raise DataError if all there was has been left out."""
+    if clips:
+        return
+    if not left_out:
+        raise DataError("nothing can be used: the table of transcripts is empty")
+    first = left_out[0]
+    line = [] if first.line is None else [f"line {first.line} of the table"]
+    where = ", ".join([*line, *filter(None, [first.file])])
+    raise DataError(
+        f"nothing can be used; the first of {len(left_out)} problems in {to / REPORT} is {where}: {first.reason}"
+    )

@@ -1,0 +1,31 @@
+"""`python -m bark_jax.training.recipes.nano --to work`: make the nano model, from sentences to its evaluation."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bark_jax.cli import run_command
+from bark_jax.cli.console import note
+from bark_jax.training.recipes.nano.recipe import Recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the recipe, or some of its steps; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bark_jax.training.recipes.nano", description=__doc__)
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where everything is made")
+    steps = ", ".join(Recipe(to=Path()).steps)
+    parser.add_argument("--only", action="append", default=[], metavar="STEP", help=f"one of {steps}; may be repeated")
+    parser.add_argument("--sentences", type=int, default=Recipe.train, metavar="N", help="to train on (%(default)s)")
+    parser.add_argument("--held-out", type=int, default=Recipe.held_out, metavar="N", help="to test with (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every training, as in its TOML"
+    )
+    options = parser.parse_args(arguments)
+    recipe = Recipe(
+        to=options.to, train=options.sentences, held_out=options.held_out, overrides=tuple(options.set), say=note
+    )
+    return run_command(lambda: recipe.run(options.only))
+
+
+sys.exit(main())

@@ -1,0 +1,57 @@
+"""Sizes of the nano model: all of them are here, and the token ids follow from them without gaps."""
+
+from bark_jax.config import (
+    BarkConfig,
+    CoarseConfig,
+    EncodecConfig,
+    FineConfig,
+    FineGPTConfig,
+    GPTConfig,
+    SemanticConfig,
+)
+
+TEXT_VOCAB = 800  # entries of the tokenizer that is trained for it
+
+_SEMANTIC_VOCAB = 384
+_MAX_TEXT = 64  # tokens; a sentence of the domain has 30 at most
+_MAX_NEW = 383  # semantic tokens, 7.7 seconds
+
+_CODEC = EncodecConfig(  # 50 frames a second
+    filters=8, width=48, ratios=(8, 5, 4, 3), lstm_layers=1, codebooks=4, codebook_size=512
+)
+_COARSE_CODEBOOKS = 2
+_MAX_SEMANTIC, _MAX_HISTORY, _WINDOW = 256, 420, 40  # 5.1, 4.2 and 0.4 seconds, as published
+_FINE_WINDOW = 512  # frames, 10 seconds: a clip is one window
+
+
+def nano_config(text_vocab: int) -> BarkConfig:
+    """A model for a tokenizer of so many entries: 5 million parameters, a megabyte for each half million or less."""
+    text_offset = _SEMANTIC_VOCAB + 1  # behind `pad`
+    text_pad = text_offset + text_vocab
+    codes = _SEMANTIC_VOCAB + _COARSE_CODEBOOKS * _CODEC.codebook_size
+    return BarkConfig(
+        semantic=SemanticConfig(
+            gpt=GPTConfig(
+                layers=4, heads=4, width=160,
+                input_vocab=text_pad + 2, output_vocab=text_offset, block_size=_MAX_TEXT + 1 + _MAX_NEW,
+            ),
+            vocab=_SEMANTIC_VOCAB, pad=_SEMANTIC_VOCAB, text_offset=text_offset, text_pad=text_pad, infer=text_pad + 1,
+            max_text=_MAX_TEXT, max_new=_MAX_NEW,
+        ),
+        coarse=CoarseConfig(
+            gpt=GPTConfig(
+                layers=4, heads=4, width=160,
+                input_vocab=codes + 2, output_vocab=codes, block_size=_MAX_SEMANTIC + _MAX_HISTORY + _WINDOW,
+            ),
+            codebooks=_COARSE_CODEBOOKS, semantic_pad=codes, infer=codes + 1,
+            max_semantic=_MAX_SEMANTIC, max_history=_MAX_HISTORY, window=_WINDOW,
+        ),
+        fine=FineConfig(
+            gpt=FineGPTConfig(
+                layers=2, heads=4, width=128,
+                vocab=_CODEC.codebook_size + 1, codebooks=_CODEC.codebooks, block_size=_FINE_WINDOW,
+            ),
+            pad=_CODEC.codebook_size, max_history=_FINE_WINDOW // 2, hop=_FINE_WINDOW // 2,
+        ),
+        codec=_CODEC,
+    )  # fmt: skip

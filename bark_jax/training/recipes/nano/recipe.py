@@ -1,0 +1,166 @@
+"""The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
+
+Under one folder: texts/, speech/train/, speech/held_out/, model/ (configuration, tokenizer and networks as they are
+trained), data/, runs/, nano/ (the model that is shipped) and report/.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bark_jax import checkpoint
+from bark_jax.errors import TrainingError
+from bark_jax.pipeline import Bark
+from bark_jax.text import load_tokenizer
+from bark_jax.training.dataset import Clip, TokenClips, open_tokens
+from bark_jax.training.prepare import Preparation, prepare
+from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
+from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
+from bark_jax.training.recipes.nano.speech import TABLE, Line, find_espeak, synthesize, take_turns
+from bark_jax.training.recipes.nano.texts import make_texts, read_texts, write_texts
+from bark_jax.training.recipes.nano.tokenizer import train_tokenizer
+from bark_jax.training.run import RunConfig, run_training
+from bark_jax.voice import Voice, VoiceMetadata
+
+_VOICE_SECONDS = 3.0  # of the clip that a voice preset is, about
+_SETTINGS = Path(__file__).parent
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Where it is all made, and how much of it. A folder that was begun with other numbers keeps what is there."""
+
+    to: Path
+    train: int = 12_000  # sentences
+    held_out: int = 200
+    text_vocab: int = TEXT_VOCAB
+    overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
+    say: Say = print
+
+    @property
+    def steps(self) -> Mapping[str, Callable[[], None]]:
+        """Name → what makes it, in order."""
+        return {
+            "texts": self._texts,
+            "model": self._model,
+            "speech": self._speech,
+            "audio": self._audio,
+            "codec": lambda: self._train("codec"),
+            "tokens": self._tokens,
+            "semantic": lambda: self._train("semantic"),
+            "coarse": lambda: self._train("coarse"),
+            "fine": lambda: self._train("fine"),
+            "export": self._export,
+            "evaluate": self._evaluate,
+        }
+
+    def run(self, only: Sequence[str] = ()) -> None:
+        """All steps, or only those. Raises TrainingError and whatever the steps raise."""
+        if unknown := [name for name in only if name not in self.steps]:
+            raise TrainingError(f"there is no step {', '.join(unknown)}: choose from {', '.join(self.steps)}")
+        for name, step in self.steps.items():
+            if not only or name in only:
+                self.say(f"{name} …")
+                step()
+
+    def _texts(self) -> None:
+        if not (self.to / "texts" / "held_out.txt").exists():
+            write_texts(make_texts(self.train, self.held_out), self.to / "texts")
+
+    def _model(self) -> None:
+        folder = self.to / "model"
+        if checkpoint.is_checkpoint(folder):
+            return
+        tokenizer = train_tokenizer(read_texts(self.to / "texts").train, self.text_vocab)
+        checkpoint.write_model_folder(folder, nano_config(self.text_vocab), tokenizer_json=tokenizer.to_str())
+
+    def _speech(self) -> None:
+        texts = read_texts(self.to / "texts")
+        for name, lines in (("held_out", take_turns(texts.held_out)), ("train", take_turns(texts.train))):
+            folder = self.to / "speech" / name
+            if not (folder / TABLE).exists():
+                self._synthesize(lines, folder)
+
+    def _synthesize(self, lines: Sequence[Line], folder: Path) -> None:
+        find_espeak()
+
+        def progress(done: int, total: int) -> None:
+            if done % 1000 == 0 or done == total:
+                self.say(f"  {done} of {total} sentences spoken")
+
+        synthesize(lines, folder, progress)
+
+    def _audio(self) -> None:
+        self._prepare(only_audio=True)
+
+    def _tokens(self) -> None:
+        self._prepare(only_audio=False)
+
+    def _prepare(self, *, only_audio: bool) -> None:
+        recordings = self.to / "speech" / "train"
+        made = prepare(
+            Preparation(
+                recordings=recordings, transcripts=recordings / TABLE, to=self.to / "data", model=self.to / "model",
+                only_audio=only_audio,
+            )
+        )  # fmt: skip
+        self.say(f"  {made.manifest.audio.clips} clips, {made.left_out} left out")
+
+    def _train(self, stage: str) -> None:
+        if (self.to / "model" / f"{stage}.safetensors").exists():
+            return
+        folders = {"model": self.to / "model", "data": self.to / "data", "run": self.to / "runs" / stage}
+        places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
+        config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
+        run_training(config, stage, say=self.say)
+
+    def _export(self) -> None:
+        """A checkpoint with bfloat16 transformers and a voice for each speaker."""
+        folder, target = self.to / "model", self.to / "nano"
+        if checkpoint.is_checkpoint(target):
+            return
+        config = checkpoint.read_config(folder)
+        networks = {
+            name: ((path, np.asarray(value)) for path, value in _parameters(folder, name).items())
+            for name in checkpoint.NETWORKS
+        }
+        checkpoint.write_checkpoint(
+            target,
+            config,
+            networks,
+            tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
+            voices=choose_voices(open_tokens(self.to / "data", config), config.semantic.rate_hz),
+            dtype="bfloat16",
+        )
+
+    def _evaluate(self) -> None:
+        report = self.to / "report"
+        if not (report / REPORT).exists():
+            bark = Bark.from_pretrained(self.to / "nano")
+            evaluate(bark, self.to / "speech" / "held_out", report)
+        self.say((report / SUMMARY).read_text(encoding="utf-8"))
+
+
+def _parameters(folder: Path, name: str) -> dict[str, np.ndarray]:
+    return checkpoint.parameters(checkpoint.read_network(folder, name, checkpoint.read_config(folder)))
+
+
+def choose_voices(clips: TokenClips, rate_hz: float) -> list[tuple[str, Voice]]:
+    """Speaker → a voice: the first of the clips whose length is nearest to `_VOICE_SECONDS`."""
+    length = round(_VOICE_SECONDS * rate_hz)
+    chosen = {}
+    for speaker in sorted(set(clips.speakers)):
+        mine = [i for i, name in enumerate(clips.speakers) if name == speaker]
+        chosen[speaker] = clips[min(mine, key=lambda i: abs(clips.tokens[i] - length))]
+    return [(speaker, _as_voice(clip)) for speaker, clip in chosen.items()]
+
+
+def _as_voice(clip: Clip) -> Voice:
+    metadata = VoiceMetadata(language="en", description=f"espeak-ng, {clip.speaker}", model="nano", text=clip.text)
+    tokens = clip.tokens
+    return Voice(semantic=tokens.semantic, coarse=tokens.coarse, fine=tokens.fine, metadata=metadata)
