@@ -1,4 +1,4 @@
-"""Convolution along time, with a gradient that a CPU computes fast.
+"""Convolution along time, with gradients that a CPU computes fast in a loop too.
 
 Axes: B batch, T time, k taps of the kernel, I/O input/output channels, S stride.
 """
@@ -25,7 +25,11 @@ def _remember(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array,
 
 
 def _gradients(stride: int, inputs: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
-    """Of x and the kernel. XLA's own are convolutions too, with T taps, for which its CPU backend has no fast way."""
+    """Of x and the kernel, by matrix products.
+
+    XLA's own are convolutions of T taps, for which its CPU backend has no fast way within a loop, such as that over
+    microbatches (measured: 0.46 against 1.9 s for a step of a small codec on 2 × 8 s of audio).
+    """
     _, pull = jax.vjp(partial(_by_products, stride=stride), *inputs)
     return pull(change)
 
@@ -34,7 +38,7 @@ convolve.defvjp(_remember, _gradients)
 
 
 def _by_products(x: Array, kernel: Array, stride: int) -> Array:
-    """The same convolution as one matrix product per S taps."""
+    """The same convolution as one matrix product, over the taps side by side."""
     taps, inputs, outputs = kernel.shape
     groups = -(-taps // stride)
     steps = (x.shape[1] - taps) // stride + 1

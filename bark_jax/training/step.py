@@ -258,13 +258,8 @@ def _accumulate(
 
     # Every parts-th row, not so many in a row, makes a microbatch: each device keeps its own.
     batches = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
-    inputs = (batches, jax.random.split(key, parts))
     nothing = jax.tree.map(jnp.zeros_like, state.trained)
-    if parts == 1:  # not in a loop, where XLA's convolutions take five times as long on a CPU
-        gradients, found = add(nothing, jax.tree.map(lambda x: x[0], inputs))
-        sums, assignments = jax.tree.map(lambda x: x[None], found)
-    else:
-        gradients, (sums, assignments) = jax.lax.scan(add, nothing, inputs)
+    gradients, (sums, assignments) = jax.lax.scan(add, nothing, (batches, jax.random.split(key, parts)))
     loss = jax.tree.map(lambda x: x.sum(axis=0), sums)
     return jax.tree.map(lambda x: x / loss.terms, gradients), loss, assignments
 
