@@ -1,8 +1,6 @@
 """Disks that fill up, and places that cannot be written to: an error that says so, and the old file stays as it was."""
 
-import contextlib
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from bark_jax import Voice
 from bark_jax.audio import AudioError, write_audio
 from bark_jax.voice import VoiceError
 
+from full_disk import room_for
 from fuzzing import Command, Fuzz
 
 RATE = 24_000
@@ -28,17 +27,6 @@ WRITERS: dict[str, tuple[Callable[[Path], None], type[Exception]]] = {
     "clip.ogg": (lambda path: write_audio(path, WAVEFORM, RATE), AudioError),
     "voice.npz": (VOICE.save, VoiceError),
 }
-
-
-@contextlib.contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: writing more fails as it does on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -1,12 +1,10 @@
 """Preparing data: what is made of recordings, what is left out and why, and runs that are repeated or cut short."""
 
-import contextlib
 import dataclasses
 import json
 import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from bark_jax.training.prepare import prepare
 from bark_jax.training.prepare_tokens import align, count_frames
 from bark_jax.training.semantic_tokens import count_tokens
 
+from full_disk import room_for
 from recordings import CLIPS, RATE, ROWS, job, sweep, write_model, write_recordings, write_table
 from small import CONFIG
 
@@ -171,17 +170,6 @@ def test_a_run_cut_short_leaves_nothing_that_looks_whole(
     made = prepare(halted).made
     assert made == (("audio", "tokens") if step == "audio" else ("tokens",))
     assert contents(halted.to) == contents(data)
-
-
-@contextlib.contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: writing more fails as it does on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize(("size", "whole"), [(50, "nothing"), (5000, "nothing"), (30_000, "audio")])
