@@ -96,6 +96,8 @@ def throughput(rows: Sequence[Row]) -> Figure | None:
     _lines(axes, of_length, "batch", "real-time factor", "implementation")
     _logarithmic(axes, [row["batch"] for row in of_length], "clips at once")
     axes.set_yscale("log")
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted("{x:g}")
     axes.set_ylabel("seconds of work per second of audio")
     axes.set_title(f"{length:g} s clips", loc="left")
     return figure
