@@ -77,7 +77,15 @@ class Clip:
 
 
 class _Clips(Sequence[T]):
-    """A sequence made of what reads one clip."""
+    """A sequence made of what reads one clip, with the facts that the lines of an index tell of all."""
+
+    def __init__(self, index: Sequence[dict[str, Any]]) -> None:
+        self.names: list[str] = [line["name"] for line in index]
+        self.texts: list[str] = [line["text"] for line in index]
+        self.speakers: list[str] = [line["speaker"] for line in index]
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -96,14 +104,9 @@ class AudioClips(_Clips[npt.NDArray[np.float32]]):
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         index = read_index(folder, "audio", _FACTS)
+        super().__init__(index)
         self.sample_rate = sample_rate
-        self.names = [line["name"] for line in index]
-        self.texts = [line["text"] for line in index]
-        self.speakers = [line["speaker"] for line in index]
         self._shards = Shards(folder, "audio", np.int16, index)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     @property
     def samples(self) -> npt.NDArray[np.int64]:
@@ -122,9 +125,7 @@ class TokenClips(_Clips[Clip]):
 
     def __init__(self, folder: Path, manifest: TokenManifest, coarse_codebooks: int) -> None:
         index = read_index(folder, "tokens", {**_FACTS, "tokens": int, "frames": int})
-        self.names = [line["name"] for line in index]
-        self.texts = [line["text"] for line in index]
-        self.speakers = [line["speaker"] for line in index]
+        super().__init__(index)
         self.tokens = [line["tokens"] for line in index]
         self.frames = [line["frames"] for line in index]
         self.codec = manifest.codec
@@ -133,9 +134,6 @@ class TokenClips(_Clips[Clip]):
         for line in index:
             if line["size"] != line["tokens"] + self._codebooks * line["frames"]:
                 raise DataError(f"{folder / 'tokens.jsonl'} contradicts itself about {line['name']}: {AGAIN}")
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def _read(self, clip: int) -> Clip:
         flat, count = self._shards.read(clip), self.tokens[clip]

@@ -18,7 +18,7 @@ from bark_jax.config import BarkConfig
 from bark_jax.files import replacing, sha256
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
-from bark_jax.training.prepare_audio import Progress, prepare_audio
+from bark_jax.training.prepare_audio import StepProgress, prepare_audio
 from bark_jax.training.prepare_tokens import check_tokenizer, prepare_tokens
 from bark_jax.training.semantic_tokens import KMeansTokenizer
 from bark_jax.training.shards import DataError
@@ -61,7 +61,7 @@ class _Ingredients:
     tokenizer: KMeansTokenizer | None  # that was given
 
 
-def prepare(job: Preparation, progress: Progress = lambda step, done, total: None) -> Prepared:
+def prepare(job: Preparation, progress: StepProgress = lambda step, done, total: None) -> Prepared:
     """Make a folder of data, or what it lacks. progress is called with (step, done, in all).
 
     Raises DataError for recordings, a table or a tokenizer that cannot be used, for data that were made of something
@@ -160,7 +160,7 @@ def _remove(folder: Path, files: Sequence[str], kind: str) -> None:
 
 def _make_audio(
     job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript], unusable: Sequence[LeftOut], source: str,
-    progress: Progress,
+    progress: StepProgress,
 ) -> Manifest:  # fmt: skip
     audio, left_out = prepare_audio(
         job.recordings, transcripts, unusable, job.to,
@@ -185,7 +185,7 @@ def _has_tokens(to: Path, manifest: Manifest, ingredients: _Ingredients) -> bool
 
 
 def _make_tokens(
-    job: Preparation, config: BarkConfig, manifest: Manifest, ingredients: _Ingredients, progress: Progress
+    job: Preparation, config: BarkConfig, manifest: Manifest, ingredients: _Ingredients, progress: StepProgress
 ) -> Manifest:
     _remove(job.to, ["tokens.jsonl", CLUSTERS], "tokens")  # of a run that was cut short
     tokenizer = ingredients.tokenizer

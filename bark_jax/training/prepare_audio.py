@@ -15,7 +15,7 @@ from bark_jax.training.transcripts import LeftOut, Transcript
 SHORTEST, LONGEST = 0.1, 60.0  # seconds of a recording
 SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".wav", ".w64")  # of files that are recordings
 
-Progress = Callable[[str, int, int], None]  # (step, done, in all)
+StepProgress = Callable[[str, int, int], None]  # (step, done, in all)
 
 
 def prepare_audio(
@@ -26,7 +26,7 @@ def prepare_audio(
     *,
     sample_rate: int,
     source: str,
-    progress: Progress,
+    progress: StepProgress,
 ) -> tuple[AudioManifest, list[LeftOut]]:
     """Write the recordings that have a transcript to the folder `to`, in the order of the table.
 

@@ -14,7 +14,7 @@ from bark_jax.models.encodec import Encodec
 from bark_jax.stages.codec import encode_waveforms
 from bark_jax.text import TextError, TextTruncated, encode_text, load_tokenizer
 from bark_jax.training.dataset import AudioClips, TokenManifest, expected_numbers, open_audio
-from bark_jax.training.prepare_audio import Progress
+from bark_jax.training.prepare_audio import StepProgress
 from bark_jax.training.semantic_tokens import SemanticTokenizer, count_tokens
 from bark_jax.training.shards import DataError, ShardWriter
 from bark_jax.training.transcripts import LeftOut
@@ -28,7 +28,7 @@ Tokens = npt.NDArray[np.int32]
 
 def prepare_tokens(
     to: Path, model: Path, config: BarkConfig, tokenizer: SemanticTokenizer, *, source: str, codec: str,
-    progress: Progress,
+    progress: StepProgress,
 ) -> tuple[TokenManifest, list[LeftOut]]:  # fmt: skip
     """Write the tokens of the recordings in a folder of data, beside them and in their order.
 

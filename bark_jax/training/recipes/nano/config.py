@@ -25,7 +25,7 @@ _FINE_WINDOW = 512  # frames, 10 seconds: a clip is one window
 
 
 def nano_config(text_vocab: int) -> BarkConfig:
-    """A model for a tokenizer of so many entries: 5 million parameters, a megabyte for each half million or less."""
+    """A model for a tokenizer of so many entries: 11.3 MB with its transformers in bfloat16."""
     text_offset = _SEMANTIC_VOCAB + 1  # behind `pad`
     text_pad = text_offset + text_vocab
     codes = _SEMANTIC_VOCAB + _COARSE_CODEBOOKS * _CODEC.codebook_size
