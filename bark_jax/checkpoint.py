@@ -2,7 +2,7 @@
 
 config.json                 "format": "bark_jax", "version" and the fields of BarkConfig
 semantic.safetensors        one file per network, tensors under their dotted NNX paths;
-coarse.safetensors          the codec is always float32
+coarse.safetensors          the codec's in float32 unless the writer is told otherwise
 fine.safetensors
 codec.safetensors
 tokenizer.json              of the `tokenizers` library
@@ -236,16 +236,18 @@ def write_checkpoint(
     tokenizer_json: str,
     voices: Iterable[tuple[str, "Voice"]] = (),
     dtype: str = "float32",
+    codec_dtype: str = "float32",
 ) -> None:
     """Write a checkpoint that appears under its name only when it is complete.
 
     networks: for each of NETWORKS the pairs of dotted path and array, each path once, in any order; one array is in
-    use at a time. dtype: one of DTYPES, of the transformers' parameters; arrays of another are cast on the way.
-    An existing folder is never replaced, unless it is empty: delete it first. Raises CheckpointError.
+    use at a time. dtype, codec_dtype: of DTYPES, for the parameters of the transformers and of the codec; arrays of
+    another are cast on the way. An existing folder is never replaced, unless it is empty: delete it first. Raises
+    CheckpointError.
     """
-    if dtype not in DTYPES:
-        raise CheckpointError(f"checkpoints are stored as {' or '.join(DTYPES)}, not {dtype!r}")
-    dtypes = {name: "float32" if name == "codec" else dtype for name in NETWORKS}
+    dtypes = {name: codec_dtype if name == "codec" else dtype for name in NETWORKS}
+    if wrong := set(dtypes.values()) - set(DTYPES):
+        raise CheckpointError(f"checkpoints are stored as {' or '.join(DTYPES)}, not {wrong.pop()!r}")
     shapes = {name: parameter_shapes(config, name) for name in NETWORKS}
     size = sum(_bytes(shape, dtypes[name]) for name in NETWORKS for shape in shapes[name].values())
     with _whole_or_nothing(folder.absolute(), size + _ROOM) as partial:
@@ -283,10 +285,10 @@ def write_network(
 
 
 def copy_checkpoint(source: Path, folder: Path) -> None:
-    """Copy a checkpoint to a name that is vacant, whole or not at all. Raises CheckpointError."""
+    """Copy a checkpoint, but no report on it, to a name that is vacant, whole or not at all. Raises CheckpointError."""
     size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
     with _whole_or_nothing(folder.absolute(), size) as partial:
-        shutil.copytree(source, partial, dirs_exist_ok=True)
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.md", "report"), dirs_exist_ok=True)
 
 
 def _write_settings(folder: Path, config: BarkConfig, tokenizer_json: str) -> None:

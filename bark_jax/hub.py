@@ -36,6 +36,11 @@ _EXPECTED = (
     "or Suno's text.pt, coarse.pt and fine.pt (or text_2.pt, …)"
 )
 _INSTEAD = "a local folder or --model random:small needs no hub"
+_UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
+
+
+class HubUnreachableError(CheckpointError):
+    """The hub does not answer, and what is wanted has not been downloaded before."""
 
 
 def resolve(
@@ -54,7 +59,7 @@ def resolve(
     long as the files they were made from are the same; delete them at will. progress: show the conversion's progress
     (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
 
-    Raises CheckpointError when there is no such source, or it cannot be reached, is not Bark's or does not convert.
+    Raises HubUnreachableError, and CheckpointError when there is no such source, it is not Bark's or does not convert.
     """
     folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
@@ -131,27 +136,41 @@ def download(
 ) -> Path:
     """The local snapshot of a repository: its settings, tokenizer and voices, and its weights.
 
-    weights: patterns of their file names, by default those of the best layout that is there. Raises CheckpointError.
+    weights: patterns of their file names, by default those of the best layout that is there. Raises CheckpointError,
+    of which HubUnreachableError.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
         raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
+    listed = weights is not None
     if weights is None:
         try:
             # Not list_repo_files: without a network that retries for half a minute.
             files = HfApi(token=token).model_info(repository, revision=revision).siblings or []
-            weights = _weight_patterns(file.rfilename for file in files)
+            weights, listed = _weight_patterns(file.rfilename for file in files), True
         except Exception:  # offline, …: whatever it is, the next call turns to the cache or fails in the same way
             weights = ()
     try:
         folder = snapshot_download(repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights])
     except Exception as error:  # of the hub's client, or of the HTTP library below it, which depends on its version
-        raise CheckpointError(f"there is no folder {repository}, and the hub: {_reason(error)}; {_INSTEAD}") from error
-    return Path(folder)
+        cause = (
+            error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
+        )  # the cache was tried after it
+        kind = HubUnreachableError if _is_unreachable(cause) else CheckpointError
+        raise kind(f"there is no folder {repository}, and the hub: {_reason(cause)}; {_INSTEAD}") from error
+    found = Path(folder)
+    if not listed and not is_checkpoint(found) and not _weight_patterns(file.name for file in found.glob("*")):
+        raise HubUnreachableError(f"there is no folder {repository}, and the hub: {_UNREACHABLE}; {_INSTEAD}")
+    return found
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether the hub did not answer, or has trouble of its own."""
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code >= 500
+    return isinstance(error, LocalEntryNotFoundError) or type(error).__module__.startswith("httpx")
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error.__cause__, HfHubHTTPError):  # the cache was tried after it
-        error = error.__cause__
     match error:
         case GatedRepoError():
             return "asks for its terms to be accepted on its page, then for `hf auth login` or a token"
@@ -160,7 +179,7 @@ def _reason(error: BaseException) -> str:
         case RevisionNotFoundError():
             return "has no such revision of it"
         case LocalEntryNotFoundError():
-            return "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
+            return _UNREACHABLE
         case HfHubHTTPError():
             return f"answered with status {error.response.status_code}; 401 and 403 call for `hf auth login` or a token"
         case _:

@@ -43,6 +43,8 @@ from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
 from bark_jax.voice import Voice, VoiceError
 from bark_jax.voice_library import catalogue, find_voice
 
+_FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
+
 RANDOM = "random:"  # before the name of a preset: random weights instead of a checkpoint
 
 StageProgress: TypeAlias = Callable[[str, int, int], None]
@@ -164,7 +166,7 @@ class Bark:
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Generation | list[Generation]:
-        """Speak a text of up to about 15 seconds, or a batch of them.
+        """Speak a text of one clip (about 15 seconds in the published models), or a batch of them.
 
         voice: a Voice, a Generation, a dict of the three arrays, a file, or the name of one (`v2/en_speaker_6`). seed,
         0 … 2³² − 1: the same one gives the same audio; by default a fresh one, kept in the result. settings: how to
@@ -264,6 +266,7 @@ class Bark:
             text,
             count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
             max_tokens=self.config.semantic.max_text,
+            max_seconds=max(1.0, _FULL * self.config.semantic.max_new / self.config.semantic.rate_hz),
             language=language,
             speakers=speakers,
             pauses=pauses or Pauses(),
@@ -373,7 +376,7 @@ class Bark:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """Text → semantic tokens, int32 [N], 0 ≤ N ≤ 768 at 49.9 Hz. Raises and warns as `generate` does."""
+        """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Raises and warns as `generate` does."""
         ids = encode_text(self.tokenizer, text, self.config.semantic)
         options = self.options(voice, seed, settings)
         tokens = self._run("semantic", [ids], [options], progress)[0]
@@ -389,7 +392,7 @@ class Bark:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """Semantic tokens, int [N] → the first two codebooks, int32 [2, T] at 75 Hz. Raises TokenError."""
+        """Semantic tokens, int [N] → the first two codebooks, int32 [2, T]. Raises TokenError."""
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
         return self._run("coarse", [semantic], [self.options(voice, seed, settings)], progress)[0]
 
@@ -402,13 +405,13 @@ class Bark:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """The first two codebooks, int [2, T] → all, int32 [8, T]. Raises TokenError."""
+        """The first two codebooks, int [2, T] → all K, int32 [K, T]. Raises TokenError."""
         codec = self.config.codec
         coarse = check_tokens(coarse, "coarse codes", (self.config.coarse.codebooks, None), codec.codebook_size)
         return self._run("fine", [coarse], [self.options(voice, seed, settings)], progress)[0]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
-        """Codes, int [K ≤ 8, T] → waveform, float32 [T · 320] at 24 kHz. Raises TokenError."""
+        """The first or all codebooks' codes, int [≤ K, T] → waveform, float32 [T · hop], −1 … 1. Raises TokenError."""
         codec = self.config.codec
         codes = check_tokens(codes, "codes", (None, None), codec.codebook_size)
         if not 1 <= len(codes) <= codec.codebooks:
@@ -416,14 +419,14 @@ class Bark:
         return self._run("codec", [codes], [], progress)[0]
 
     def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """`decode` of int32 [8, T], second by second: float32 [≤ 75 · 320] each time."""
+        """`decode` of int32 [K, T] in pieces of 75 frames: float32 [≤ 75 · hop] each time."""
         codec = cast(Encodec, self._network("codec"))
         return (rows[0] for rows in decode_pieces(codec, pad_batch([codes], self.mesh)))
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
-        """Mono waveform, float [N] at 24 kHz within −1 … 1 (as from `audio.read_audio`) → codes, int32 [8, ⌈N / 320⌉].
+        """Mono waveform → codes, int32 [K, ⌈N / hop⌉].
 
-        Raises AudioError.
+        waveform: float [N] at the codec's sample rate, −1 … 1, as from `audio.read_audio`. Raises AudioError.
         """
         waveform = np.asarray(waveform)
         if waveform.ndim != 1 or not waveform.size or not np.issubdtype(waveform.dtype, np.floating):

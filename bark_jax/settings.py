@@ -36,7 +36,7 @@ class Settings:
     fine_temperature: float = 0.5
     min_eos_p: float | None = 0.2  # stop once the end of speech is this probable; None: only when it is drawn
     allow_early_stop: bool = True  # False: never stop before the maximal length
-    max_seconds: float | None = None  # of audio; None: what the model allows (about 15 s)
+    max_seconds: float | None = None  # of audio; None: what the model allows (published: about 15 s)
     coarse_history: int | None = None  # flat coarse tokens the coarse stage looks back on; None: the most it can
 
     def __post_init__(self) -> None:

@@ -12,8 +12,8 @@ from transformers import BarkModel, EncodecConfig, EncodecModel
 from transformers.initialization import no_init_weights
 
 from bark_jax import Bark
+from bark_jax.config import BarkConfig, FineGPTConfig, GPTConfig
 from bark_jax.config import EncodecConfig as CodecConfig
-from bark_jax.config import FineGPTConfig, GPTConfig
 
 # Our dotted paths → transformers' names
 _NAMES = (
@@ -50,7 +50,7 @@ def huggingface_bark(bark: Bark, attention: str) -> BarkModel:
     """transformers' model with our dtype and parameters. Raises ValueError or ImportError for `attention`."""
     position = parameters(bark.fine)["position_embedding"]
     with no_init_weights(), torch.device(position.device):
-        model = BarkModel._from_config(_bark_config(bark), attn_implementation=attention, dtype=position.dtype)
+        model = BarkModel._from_config(bark_config(bark.config), attn_implementation=attention, dtype=position.dtype)
     for stage, part in (("semantic", "semantic"), ("coarse", "coarse_acoustics"), ("fine", "fine_acoustics")):
         state = _huggingface_state(parameters(getattr(bark, stage)))
         missing, unknown = getattr(model, part).load_state_dict(state, strict=False, assign=True)
@@ -81,8 +81,8 @@ def _huggingface_state(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _bark_config(bark: Bark) -> TorchBarkConfig:
-    config = bark.config
+def bark_config(config: BarkConfig) -> TorchBarkConfig:
+    """transformers' configuration of a model of our sizes."""
     return TorchBarkConfig(
         semantic_config=_sizes(config.semantic.gpt),
         coarse_acoustics_config=_sizes(config.coarse.gpt),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from bark_jax import Bark, BarkConfig, Settings, measuring
-from benchmarks import decode_step, end_to_end, gpu, gpu_probes, limits, peers, stages
+from bark_jax import Bark, BarkConfig, Settings, checkpoint, measuring
+from benchmarks import decode_step, end_to_end, fine_tuning, gpu, gpu_probes, limits, peers, stages
 from benchmarks.harness import row_of_process
 
 TWO = peers.PEERS[:2]
@@ -149,3 +149,16 @@ def test_a_clip_is_the_sum_of_its_parts(bark: Bark) -> None:
     # A prompt per window once it slides.
     assert times == [[249, 1, 748, 1, 2, 6, 374, 374], [499, 1, 1500, 0, 25, 12, 750, 750]]
     assert all(row["s"] == pytest.approx(row["times"] * row["ms"] / 1e3) for row in rows)
+
+
+def test_fine_tuning(bark: Bark, tmp_path: Path) -> None:
+    networks = {
+        name: [(path, np.asarray(value)) for path, value in checkpoint.parameters(getattr(bark, name)).items()]
+        for name in checkpoint.NETWORKS
+    }
+    tokenizer = bark.tokenizer.to_str()
+    checkpoint.write_checkpoint(tmp_path / "start", bark.config, networks, tokenizer_json=tokenizer)
+    for mode in fine_tuning.MODES:
+        row = fine_tuning.measure(tmp_path / "start", "fine", mode, batch=1, steps=1)
+        assert row["s/step"] > 0
+        assert np.isfinite([row["first loss"], row["last loss"]]).all()

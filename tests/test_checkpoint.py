@@ -104,22 +104,22 @@ def test_a_network_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_written_is_read(tmp_path: Path, dtype: str, bias: bool) -> None:
+@pytest.mark.parametrize(("dtype", "codec_dtype"), [("float32",) * 2, ("bfloat16", "float32"), ("bfloat16",) * 2])
+def test_what_is_written_is_read(tmp_path: Path, dtype: str, codec_dtype: str, bias: bool) -> None:
     config, folder = BarkConfig.tiny(bias=bias), tmp_path / "new" / "tiny"
-    write(folder, config, dtype=dtype)
+    write(folder, config, dtype=dtype, codec_dtype=codec_dtype)
     assert is_checkpoint(folder)
     assert read_config(folder) == config
     assert (folder / "tokenizer.json").read_text(encoding="utf-8") == '{"♪": 1}'
     for name in NETWORKS:
-        stored = jnp.dtype("float32" if name == "codec" else dtype)
+        stored, used = map(jnp.dtype, (codec_dtype, "float32") if name == "codec" else (dtype, dtype))
         expected = fill(
             abstract_network(config, name),
-            {path: x.astype(stored) for path, x in make_tensors(config, name).items()},
+            {path: x.astype(stored).astype(used) for path, x in make_tensors(config, name).items()},
         )
         network = read_network(folder, name, config)
         jax.tree.map(np.testing.assert_array_equal, network, expected)
-        assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {stored}
+        assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {used}
 
 
 def test_the_library_reads_the_files(written: Path) -> None:
@@ -281,6 +281,7 @@ def test_too_little_space_is_noticed_before_anything_is_written(
     ("options", "message"),
     [
         ({"dtype": "float16"}, "float32 or bfloat16, not 'float16'"),
+        ({"codec_dtype": "float16"}, "float32 or bfloat16, not 'float16'"),
         ({"voices": [("../../en_speaker_3", None)]}, "leads out of the checkpoint"),
     ],
 )

@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
 
+from bark_jax import hub
 from bark_jax.checkpoint import FORMAT, CheckpointError
-from bark_jax.hub import resolve
+from bark_jax.hub import HubUnreachableError, resolve
+
+httpx = sys.modules[HfHubHTTPError.__mro__[1].__module__.partition(".")[0]]  # its name depends on the hub's version
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -285,7 +289,7 @@ for name, arguments in json.load(sys.stdin):
         folder = resolve(name, cache_dir=Path(sys.argv[1]), progress=False, **arguments)
         outcomes.append(json.loads((folder / "config.json").read_text()).get("files", "converted"))
     except CheckpointError as error:
-        outcomes.append(str(error))
+        outcomes.append(f"{type(error).__name__}: {error}")
 json.dump(outcomes, sys.stdout)
 """
 Call = tuple[str, dict[str, str]]
@@ -315,12 +319,12 @@ ONLINE: dict[str, tuple[Call, Any]] = {
     "safetensors are preferred": (("fork/bark", {}), SAFE),
     "Suno's layout": (("fork/suno", {}), {"text.pt": "t", "coarse.pt": "c", "fine.pt": "f"}),
     "converted already": (("fork/converted", {}), "converted"),
-    "no token": (("private/bark", {}), "status 401.*hf auth login"),
+    "no token": (("private/bark", {}), "^CheckpointError.*status 401.*hf auth login"),
     "token": (("private/bark", {"token": TOKEN}), SAFE),
-    "unknown": (("nobody/nothing", {}), "no such repository, or a private one .*hf auth login"),
+    "unknown": (("nobody/nothing", {}), "^CheckpointError.*no such repository, or a private one .*hf auth login"),
     "unknown revision": (("suno/bark-small", {"revision": "v9"}), "no such revision"),
     "gated": (("gated/bark", {}), "terms to be accepted"),
-    "forbidden": (("forbidden/bark", {}), "status 403.*hf auth login"),
+    "forbidden": (("forbidden/bark", {}), "^CheckpointError.*status 403.*hf auth login"),
     "not Bark": (("other/bert", {}), "other/bert holds no Bark checkpoint"),
     "empty": (("other/empty", {}), "other/empty holds no Bark checkpoint"),
     "not a name": (("no--body/nothing", {}), "HFValidationError"),
@@ -329,7 +333,8 @@ OFFLINE: dict[str, tuple[Call, Any]] = {
     "cached": (("suno/bark-small", {}), SMALL),
     "cached revision": (("suno/bark-small", {"revision": "v0"}), SMALL | {"pytorch_model.bin": "old weights"}),
     "one layout of several": (("fork/bark", {}), SAFE),
-    "never downloaded": (("nobody/nothing", {}), "HF_HUB_OFFLINE is set.*random:small"),
+    "never downloaded": (("nobody/nothing", {}), "^HubUnreachableError.*HF_HUB_OFFLINE is set.*random:small"),
+    "without its weights": (("other/bert", {}), "^HubUnreachableError.*not been downloaded from in full"),
 }
 
 
@@ -361,3 +366,29 @@ def test_hub(outcomes: dict[str, dict[str, Any]], network: str, case: str, expec
         assert "\n" not in outcome
     else:
         assert outcome == expected
+
+
+def answer(status: int) -> HfHubHTTPError:
+    request = httpx.Request("GET", "http://hub.invalid")
+    return HfHubHTTPError("no", response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (answer(503), HubUnreachableError),
+        (httpx.ProxyError("blocked"), HubUnreachableError),
+        (answer(403), CheckpointError),
+        (OSError("disk full"), CheckpointError),
+    ],
+)
+def test_a_hub_without_an_answer_is_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type[CheckpointError]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(hub, "snapshot_download", fail)
+    with pytest.raises(CheckpointError) as raised:
+        hub.download("suno/bark-small", weights=["*"])
+    assert type(raised.value) is kind

@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from bark_jax.speech.sentences import Breaks, breaks, sentence_ends
 from bark_jax.text import TextError
 
-_SHORT = 2.0  # seconds: a few words, which are better spoken with what stands beside them
+_SHORT = 2 / 11  # of the longest piece, 2 s of Bark's: a few words, better spoken with what stands beside them
 _LOPSIDED = 0.25  # of the mean length of a sentence's parts: no clause that leaves less is cut off
 
 # Characters a second of unhurried reading: estimates, to tell scripts apart (a Chinese character is a syllable).
@@ -34,6 +34,10 @@ class Limits:
         parts = math.ceil(seconds_of(text) / self.max_seconds)
         # A text that is too long anyway is not tokenised: that is the dear part.
         return parts if parts > 1 else max(1, math.ceil(self.count_tokens(text) / self.max_tokens))
+
+    def is_short(self, text: str) -> bool:
+        """Whether the text is to be joined to another."""
+        return seconds_of(text) < _SHORT * self.max_seconds
 
 
 def seconds_of(text: str) -> float:
@@ -67,16 +71,12 @@ def cut(text: str, language: str, limits: Limits) -> list[str]:
     start = 0
     for before, end in pairwise(ends):
         piece, joined = text[before:end].strip(), text[start:end].strip()
-        if pieces and (_is_short(piece) or _is_short(pieces[-1])) and limits.parts(joined) == 1:
+        if pieces and (limits.is_short(piece) or limits.is_short(pieces[-1])) and limits.parts(joined) == 1:
             pieces[-1] = joined
         elif piece:
             pieces.append(piece)
             start = before
     return pieces
-
-
-def _is_short(text: str) -> bool:
-    return seconds_of(text) < _SHORT
 
 
 def _cut_sentence(sentence: str, language: str, limits: Limits) -> list[int]:

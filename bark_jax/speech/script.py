@@ -117,8 +117,8 @@ def write_script(
     order, but marks, labels, whitespace, and passages without a token. After the last one there is no silence unless a
     mark stands there.
 
-    `language` is one of `sentences.LANGUAGES`. `max_seconds` is by estimated rates of reading, and voices
-    differ: the default leaves a margin to the 14 s of a clip. Raises TextError for an unusable mark, an unknown
+    `language` is one of `sentences.LANGUAGES`. `max_seconds` is by estimated rates of reading, and voices differ: the
+    default leaves a margin to the 15.4 s of a clip of Bark's. Raises TextError for an unusable mark, an unknown
     language, unusable names, a text with nothing to speak, and a character with more than `max_tokens` tokens;
     SettingsError for limits out of range.
     """

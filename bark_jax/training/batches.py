@@ -36,8 +36,8 @@ class SemanticBatch(NamedTuple):
 class CoarseBatch(NamedTuple):
     """What the coarse stage learns from."""
 
-    tokens: np.ndarray  # [B, L] int32: prompt (semantic, infer, coarse), targets, then anything
-    first: np.ndarray  # [B] int32: where the targets begin
+    tokens: np.ndarray  # [B, L] int32: prompt (semantic, infer, coarse), the window's codes, then anything
+    first: np.ndarray  # [B] int32: where the targets begin: at the window's codes, or at the prompt's
     learned: np.ndarray  # [B] int32: targets; 0 for a row that only fills the batch
 
 
@@ -125,9 +125,14 @@ def _coarse_example(config: BarkConfig, plan: Plan, flat: np.ndarray, window: in
 
 
 def sample_coarse(config: BarkConfig, clip: Voice, rng: np.random.Generator, voice: Voice | None = None) -> CoarseBatch:
-    """One of `coarse_examples`, each as likely as the others."""
+    """One of `coarse_examples`, each as likely as the others; all codes in it are targets.
+
+    Those that the prompt holds are real codes too, and several times as many as the window's new ones.
+    """
     examples = coarse_examples(config, clip, voice)
-    return examples[rng.integers(len(examples))]
+    example = examples[rng.integers(len(examples))]
+    first = config.coarse.max_semantic + 1
+    return example._replace(first=_scalar(first), learned=_scalar(example.first + example.learned - first))
 
 
 def fine_example(

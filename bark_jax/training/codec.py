@@ -19,7 +19,7 @@ from bark_jax.training.config import CodecTraining
 from bark_jax.training.losses import Loss
 
 _MOST_BANDS = 64
-_FLOOR = 1e-5  # added to magnitudes before their logarithm, and to powers before their root
+_LEAST = 1e-5  # magnitude, so that roots have slopes
 
 
 class Codebooks(NamedTuple):
@@ -63,7 +63,7 @@ def codec_loss(
     rebuilt = rebuilt.squeeze(-1)[:, : waveform.shape[1]]
     rows = {
         "waveform": jnp.abs(waveform - rebuilt).mean(axis=1),
-        "spectral": spectral_distance(waveform, rebuilt, sample_rate, rules.windows),
+        "spectral": spectral_distance(waveform, rebuilt, sample_rate, rules.windows, rules.spectral_floor),
         "commitment": quantized.commitment,
     }
     parts = {name: (row * counted).sum() for name, row in rows.items()}
@@ -168,12 +168,12 @@ def sample_codebooks(codec: Encodec, waveform: Array, key: Array) -> Array:
     return tables
 
 
-def spectral_distance(x: Array, y: Array, sample_rate: int, windows: tuple[int, ...]) -> Array:
-    """Mean over windows of mean |X − Y| + mean (log₁₀ X − log₁₀ Y)² of mel spectra X, Y: x, y [B, N] → [B]."""
+def spectral_distance(x: Array, y: Array, sample_rate: int, windows: tuple[int, ...], floor: float) -> Array:
+    """Mean over windows of mean |X − Y| + mean (log₁₀(X + floor) − log₁₀(Y + floor))² of mel spectra: [B, N] → [B]."""
 
     def of_window(window: int) -> Array:
         a, b = (mel_spectrum(signal, sample_rate, window) for signal in (x, y))
-        ratio = jnp.log10(a + _FLOOR) - jnp.log10(b + _FLOOR)
+        ratio = jnp.log10(a + floor) - jnp.log10(b + floor)
         return (jnp.abs(a - b) + jnp.square(ratio)).mean(axis=(1, 2))
 
     return sum(map(of_window, windows), jnp.zeros(len(x), jnp.float32)) / len(windows)
@@ -189,7 +189,7 @@ def mel_spectrum(x: Array, sample_rate: int, window: int) -> Array:
     framed = jnp.concatenate([blocks[:, shift : shift + frames] for shift in range(4)], axis=-1)  # [B, frames, window]
     hann = np.hanning(window + 1)[:-1].astype(np.float32)
     spectrum = jnp.fft.rfft(framed * (hann / np.linalg.norm(hann)))
-    magnitude = jnp.sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + _FLOOR**2)  # the root has a slope at 0
+    magnitude = jnp.sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + _LEAST**2)
     filters = mel_filters(sample_rate, window, min(window // 8, _MOST_BANDS))
     return jnp.einsum("bfi,im->bfm", magnitude, filters, precision=jax.lax.Precision.HIGHEST)
 

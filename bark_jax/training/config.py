@@ -17,6 +17,7 @@ class CodecTraining:
     spectral_weight: float = 1.0
     commitment_weight: float = 1.0
     windows: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 2048)  # samples of the spectra, multiples of 8
+    spectral_floor: float = 1e-5  # added to magnitudes before their logarithm: what is far below it is silence
     dropout: float = 0.5  # share of clips that use only their first codebooks, from one up to all of them
     codebook_decay: float = 0.99  # of the moving averages that codewords are
     dead_use: float = 0.1  # a codeword used less than this share of the average is restarted
@@ -26,6 +27,7 @@ class CodecTraining:
             require(self, name, getattr(self, name) >= 0, "≥ 0")
         fits = bool(self.windows) and all(w >= 8 and w % 8 == 0 for w in self.windows)
         require(self, "windows", fits, "multiples of 8")
+        require(self, "spectral_floor", self.spectral_floor > 0, "> 0")
         require(self, "dropout", 0 <= self.dropout <= 1, "in 0 … 1")
         require(self, "codebook_decay", 0 <= self.codebook_decay < 1, "in [0, 1)")
         require(self, "dead_use", 0 < self.dead_use < 1, "in (0, 1)")

@@ -114,6 +114,12 @@ def test_places_to_cut(text: str, limit: int, expected: list[str]) -> None:
     assert texts(text, limit) == expected
 
 
+def test_how_short_is_too_short_alone_depends_on_the_clip() -> None:
+    text = "One two three. Four five six."
+    assert texts(text) == [text]
+    assert texts(text, max_seconds=4) == ["One two three.", "Four five six."]
+
+
 def test_short_quotation_is_kept_whole_and_a_long_one_cut_at_its_sentences() -> None:
     short = 'He told them, "the sea is calm, the wind is low, we go" and nobody in the boat said anything to that'
     assert next(piece for piece in texts(short, max_seconds=5) if '"' in piece).count('"') == 2

@@ -187,7 +187,10 @@ def test_sampled_windows_are_windows_of_the_clip(tokens: int, seed: int) -> None
 
     coarse = sample_coarse(CONFIG, clip, np.random.default_rng(seed))
     assert coarse.tokens[CONFIG.coarse.max_semantic] == CONFIG.coarse.infer
-    assert coarse.first + coarse.learned <= len(coarse.tokens)
+    assert coarse.first == CONFIG.coarse.max_semantic + 1
+    codes = coarse.tokens[coarse.first :] - CONFIG.semantic.vocab
+    assert (codes[: coarse.learned] // CONFIG.codec.codebook_size == np.arange(coarse.learned) % 2).all()
+    assert (codes[coarse.learned :] == CONFIG.coarse.semantic_pad - CONFIG.semantic.vocab).all()
     for sample in (sample_fine, sample_coarse):
         again = [sample(CONFIG, clip, np.random.default_rng(seed)) for _ in range(2)]
         for a, b in zip(*again, strict=True):

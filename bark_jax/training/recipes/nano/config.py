@@ -13,19 +13,19 @@ from bark_jax.config import (
 TEXT_VOCAB = 800  # entries of the tokenizer that is trained for it
 
 _SEMANTIC_VOCAB = 384
-_MAX_TEXT = 64  # tokens; a sentence of the domain has 30 at most
-_MAX_NEW = 383  # semantic tokens, 7.7 seconds
+_MAX_TEXT = 40  # tokens; a sentence of the domain has 30 at most
+_MAX_NEW = 255  # semantic tokens, 5.1 seconds
 
 _CODEC = EncodecConfig(  # 50 frames a second
-    filters=8, width=48, ratios=(8, 5, 4, 3), lstm_layers=1, codebooks=4, codebook_size=512
+    sample_rate=16_000, filters=12, width=48, ratios=(5, 4, 4, 4), lstm_layers=1, codebooks=4, codebook_size=512
 )
 _COARSE_CODEBOOKS = 2
-_MAX_SEMANTIC, _MAX_HISTORY, _WINDOW = 256, 420, 40  # 5.1, 4.2 and 0.4 seconds, as published
-_FINE_WINDOW = 512  # frames, 10 seconds: a clip is one window
+_MAX_SEMANTIC, _MAX_HISTORY, _WINDOW = 128, 180, 40  # 2.6, 1.8 and 0.4 seconds
+_FINE_WINDOW = 128  # frames, 2.6 seconds
 
 
 def nano_config(text_vocab: int) -> BarkConfig:
-    """A model for a tokenizer of so many entries: 11.3 MB with its transformers in bfloat16."""
+    """A model for a tokenizer of so many entries: 11 MB in bfloat16."""
     text_offset = _SEMANTIC_VOCAB + 1  # behind `pad`
     text_pad = text_offset + text_vocab
     codes = _SEMANTIC_VOCAB + _COARSE_CODEBOOKS * _CODEC.codebook_size

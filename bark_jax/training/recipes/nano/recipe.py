@@ -1,10 +1,11 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
 Under one folder: texts/, speech/train/, speech/held_out/, model/ (configuration, tokenizer and networks as they are
-trained), data/, runs/, nano/ (the model that is shipped) and report/.
+trained), data/, runs/ and nano/: the model, and a report with the trainings' logs.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from bark_jax.errors import TrainingError
 from bark_jax.pipeline import Bark
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
-from bark_jax.training.prepare import Preparation, prepare
+from bark_jax.training.logs import METRICS
+from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
 from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
 from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
 from bark_jax.training.recipes.nano.speech import TABLE, Line, find_espeak, synthesize, take_turns
@@ -25,6 +27,7 @@ from bark_jax.training.recipes.nano.tokenizer import train_tokenizer
 from bark_jax.training.run import RunConfig, run_training
 from bark_jax.voice import Voice, VoiceMetadata
 
+NANO = "nano"  # the folder that is shipped
 _VOICE_SECONDS = 3.0  # of the clip that a voice preset is, about
 _SETTINGS = Path(__file__).parent
 
@@ -119,31 +122,43 @@ class Recipe:
         config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
         run_training(config, stage, say=self.say)
 
+    @property
+    def _report(self) -> Path:
+        return self.to / NANO / "report"
+
     def _export(self) -> None:
-        """A checkpoint with bfloat16 transformers and a voice for each speaker."""
-        folder, target = self.to / "model", self.to / "nano"
-        if checkpoint.is_checkpoint(target):
-            return
-        config = checkpoint.read_config(folder)
-        networks = {
-            name: ((path, np.asarray(value)) for path, value in _parameters(folder, name).items())
-            for name in checkpoint.NETWORKS
-        }
-        checkpoint.write_checkpoint(
-            target,
-            config,
-            networks,
-            tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
-            voices=choose_voices(open_tokens(self.to / "data", config), config.semantic.rate_hz),
-            dtype="bfloat16",
-        )
+        """A checkpoint in bfloat16, with a voice for each speaker, the clusters of its semantic tokens and the logs."""
+        folder, target = self.to / "model", self.to / NANO
+        if not checkpoint.is_checkpoint(target):
+            config = checkpoint.read_config(folder)
+            networks = {
+                name: ((path, np.asarray(value)) for path, value in _parameters(folder, name).items())
+                for name in checkpoint.NETWORKS
+            }
+            checkpoint.write_checkpoint(
+                target,
+                config,
+                networks,
+                tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
+                voices=choose_voices(open_tokens(self.to / "data", config), config.semantic.rate_hz),
+                dtype="bfloat16",
+                codec_dtype="bfloat16",
+            )
+        copies = {self.to / "data" / CLUSTERS: target / CLUSTERS}
+        for name in checkpoint.NETWORKS:
+            copies[self.to / "runs" / name / METRICS] = self._report / "training" / f"{name}.jsonl"
+        try:
+            for source, copy in copies.items():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+        except OSError as error:
+            raise TrainingError(f"cannot copy the clusters and logs to {target}: {error}") from error
 
     def _evaluate(self) -> None:
-        report = self.to / "report"
-        if not (report / REPORT).exists():
-            bark = Bark.from_pretrained(self.to / "nano")
-            evaluate(bark, self.to / "speech" / "held_out", report)
-        self.say((report / SUMMARY).read_text(encoding="utf-8"))
+        if not (self._report / REPORT).exists():
+            bark = Bark.from_pretrained(self.to / NANO)
+            evaluate(bark, self.to / "speech" / "held_out", self._report)
+        self.say((self._report / SUMMARY).read_text(encoding="utf-8"))
 
 
 def _parameters(folder: Path, name: str) -> dict[str, np.ndarray]:
@@ -161,6 +176,6 @@ def choose_voices(clips: TokenClips, rate_hz: float) -> list[tuple[str, Voice]]:
 
 
 def _as_voice(clip: Clip) -> Voice:
-    metadata = VoiceMetadata(language="en", description=f"espeak-ng, {clip.speaker}", model="nano", text=clip.text)
+    metadata = VoiceMetadata(language="en", description=f"espeak-ng, {clip.speaker}", model=NANO, text=clip.text)
     tokens = clip.tokens
     return Voice(semantic=tokens.semantic, coarse=tokens.coarse, fine=tokens.fine, metadata=metadata)

@@ -13,7 +13,7 @@ from bark_jax.training.recipes.nano.grammar import Dealer, Span, read_grammar
 from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
-MAX_LETTERS = 72  # of the words, which espeak-ng speaks in less than 7 seconds
+MAX_LETTERS = 72  # of the words, which espeak-ng speaks in about 5 seconds at most
 _TRIES = 10  # sentences dealt for each that is wanted: some are too long, or were dealt before
 DIGITS = 0.5  # share of numbers that are written in digits
 HYPHENS = 0.5  # share of the others in which "twenty one" has one
