@@ -172,7 +172,7 @@ def test_the_tokenizer_knows_whatever_ascii_spells(texts: Texts, tmp_path: Path)
     assert "[UNK]" not in encoding.tokens
     assert tokenizer.encode("In 1984").tokens == ["in", "1", "##9", "##8", "##4"]
     lengths = [len(encode_text(tokenizer, text, config)) for text in texts.held_out + texts.train[:1000]]
-    assert max(lengths) <= config.max_text // 2
+    assert max(lengths) <= 0.75 * config.max_text
     ids = encode_text(tokenizer, texts.held_out[0], config) - config.text_offset
     assert spoken_words(tokenizer.decode(ids.tolist()).replace(" ##", "")) == spoken_words(texts.held_out[0])
 
