@@ -152,9 +152,8 @@ def download(
     try:
         folder = snapshot_download(repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights])
     except Exception as error:  # of the hub's client, or of the HTTP library below it, which depends on its version
-        cause = (
-            error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
-        )  # the cache was tried after it
+        answer = error.__cause__  # after which the cache was tried
+        cause = answer if isinstance(answer, HfHubHTTPError) else error
         kind = HubUnreachableError if _is_unreachable(cause) else CheckpointError
         raise kind(f"there is no folder {repository}, and the hub: {_reason(cause)}; {_INSTEAD}") from error
     found = Path(folder)

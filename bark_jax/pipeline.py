@@ -266,6 +266,7 @@ class Bark:
             text,
             count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
             max_tokens=self.config.semantic.max_text,
+            # No piece is asked to be shorter than a second, whatever the model.
             max_seconds=max(1.0, _FULL * self.config.semantic.max_new / self.config.semantic.rate_hz),
             language=language,
             speakers=speakers,

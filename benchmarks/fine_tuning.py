@@ -60,7 +60,7 @@ def random_clips(config: BarkConfig, count: int) -> list[Clip]:
 
 
 def measure(start: Path, stage: str, mode: str, batch: int, steps: int) -> Row:
-    """Fine-tune in this process, which should have done nothing else before."""
+    """Fine-tune in this process, which should have done nothing else before: seconds a step, peaks, losses."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         config = RunConfig(
@@ -80,7 +80,7 @@ def measure(start: Path, stage: str, mode: str, batch: int, steps: int) -> Row:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all cases and record them, or one of them and print it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--start", help="a folder, a hub repository or nano (default: random weights)")
+    parser.add_argument("--start", help="a folder or a hub repository (default: random weights)")
     parser.add_argument("--stages", nargs="+", default=["semantic", "coarse", "fine"])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3, help="timed, after the first")

@@ -122,6 +122,15 @@ def test_what_is_written_is_read(tmp_path: Path, dtype: str, codec_dtype: str, b
         assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {used}
 
 
+def test_a_copy_has_the_checkpoint_but_no_report_on_it(tmp_path: Path) -> None:
+    write(tmp_path / "tiny")
+    (tmp_path / "tiny" / "README.md").touch()
+    (tmp_path / "tiny" / "report").mkdir()
+    copy_checkpoint(tmp_path / "tiny", tmp_path / "copy")
+    names = {path.name for path in (tmp_path / "tiny").iterdir()}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == names - {"README.md", "report"}
+
+
 def test_the_library_reads_the_files(written: Path) -> None:
     for name in NETWORKS:
         tensors = load_file(written / f"{name}.safetensors")
