@@ -22,6 +22,7 @@ from bark_jax.stages.semantic import prompt_rows
 from bark_jax.voice import Voice
 
 NO_PREFIX = 0.5  # probability of a fine window that begins without known frames, as that of a short clip does
+STEP = 32  # lengths of batches are multiples of it, unless they are the longest: every length is compiled anew
 
 
 class SemanticBatch(NamedTuple):
@@ -65,14 +66,28 @@ Example = TypeVar("Example", SemanticBatch, CoarseBatch, FineBatch, CodecBatch)
 def stack(examples: Sequence[Example], rows: int | None = None) -> Example:
     """A batch of the examples, filled up to so many rows by copies of the first that nothing is learned from.
 
-    Raises TrainingError when there is no example, or more than `rows`.
+    Semantic and coarse batches end where all their rows have ended, at the next multiple of `STEP`: M and L are those
+    of the longest example. Raises TrainingError when there is no example, or more than `rows`.
     """
     rows = len(examples) if rows is None else rows
     if not 0 < len(examples) <= rows:
         raise TrainingError(f"{len(examples)} examples cannot be a batch of {rows} rows")
     filler = examples[0]._replace(learned=_scalar(0))
     columns = zip(*examples, *[filler] * (rows - len(examples)), strict=True)
-    return type(examples[0])(*map(np.stack, columns))
+    return _trim(type(examples[0])(*map(np.stack, columns)))
+
+
+def _trim(batch: Example) -> Example:
+    """Without the columns behind all rows' targets."""
+    if isinstance(batch, SemanticBatch):
+        return batch._replace(targets=batch.targets[:, : _round_up(batch.learned)])
+    if isinstance(batch, CoarseBatch):
+        return batch._replace(tokens=batch.tokens[:, : _round_up(batch.first + batch.learned)])
+    return batch
+
+
+def _round_up(lengths: np.ndarray) -> int:
+    return -(-int(lengths.max()) // STEP) * STEP
 
 
 def semantic_example(

@@ -7,10 +7,12 @@ import hashlib
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from bark_jax.config import BarkConfig
@@ -20,26 +22,64 @@ from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_
 from bark_jax.voice import Voice
 
 _AHEAD = 4  # batches made while a step runs
-_EPOCHS = 2**31  # more than any run has; grain's "for ever" overflows in batches of one
+_BATCHES = 2**40  # more than any run has
+_SORTED = 32  # batches whose clips are sorted by length, so that those of a batch are of about the same
 
 Draw: TypeAlias = Callable[[int, np.random.Generator], Any]
 """A training example of the clip of that index; what is random in it is drawn from the generator."""
 
 
+class _Order:
+    """Batch → the indices of its clips: shuffled anew in every epoch, then sorted by length a few batches at a time.
+
+    grain's own shuffling cannot sort: this is the source that it reads. lengths: of all clips, or None for any order.
+    """
+
+    def __init__(self, indices: Sequence[int], lengths: Sequence[int] | None, *, batch: int, seed: int) -> None:
+        self._indices, self._lengths = np.asarray(indices), None if lengths is None else np.asarray(lengths)
+        self._batch, self._seed = batch, seed
+        self._epoch, self._block = lru_cache(2)(self._shuffle), lru_cache(2)(self._sort)
+
+    def __len__(self) -> int:
+        return _BATCHES
+
+    def __getitem__(self, batch: int) -> list[int]:
+        clips: list[int] = self._block(batch // _SORTED)[batch % _SORTED].tolist()
+        return clips
+
+    def _shuffle(self, epoch: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._indices)
+
+    def _sort(self, block: int) -> npt.NDArray[np.int64]:
+        """Indices [_SORTED, batch]."""
+        places = np.arange(_SORTED * self._batch) + block * _SORTED * self._batch
+        count = len(self._indices)
+        clips = np.array([self._epoch(place // count)[place % count] for place in places.tolist()])
+        if self._lengths is None:
+            return clips.reshape(_SORTED, self._batch)
+        rows = clips[np.argsort(self._lengths[clips], kind="stable")].reshape(_SORTED, self._batch)
+        return np.random.default_rng([self._seed, block, 1]).permutation(rows)
+
+
 class Feed(Iterator[Batch]):
     """Batches of `batch` examples of the clips of these indices, made ahead in a thread; close it in the end.
 
-    Every clip is used once in an epoch; batches do not end with epochs. What is drawn depends on the seed and the
-    position only, and the position is `state`. Raises TrainingError when there is no clip.
+    Every clip is used once in an epoch; batches do not end with epochs. With the lengths of all clips, those of a batch
+    are of about the same length, so that little of it is padding. What is drawn depends on the seed and the position
+    only, and the position is `state`. Raises TrainingError when there is no clip.
     """
 
-    def __init__(self, draw: Draw, indices: Sequence[int], *, batch: int, seed: int) -> None:
+    def __init__(
+        self, draw: Draw, indices: Sequence[int], *, batch: int, seed: int, lengths: Sequence[int] | None = None
+    ) -> None:
         import grain  # half a second to import, and of use in training only
 
         if not indices:
             raise TrainingError("there are no clips to train on")
-        shuffled = grain.MapDataset.source(list(indices)).seed(seed).shuffle().repeat(_EPOCHS)
-        self._batches = shuffled.random_map(draw).batch(batch, batch_fn=stack)
+        order = _Order(indices, lengths, batch=batch, seed=seed)
+        self._batches = grain.MapDataset.source(order).seed(seed).random_map(
+            lambda clips, rng: stack([draw(clip, rng) for clip in clips])
+        )  # fmt: skip
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
         self._iterator = iter(self._batches.to_iter_dataset(options))
 
@@ -94,6 +134,7 @@ class Examples:
         self._draw: Draw = {
             "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
         }[stage]  # fmt: skip
+        self.lengths = [len(clip.tokens.semantic) for clip in clips] if stage in ("semantic", "coarse") else None
         self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" else []
         self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
         self._training: dict[str, list[int]] = defaultdict(list)  # by speaker

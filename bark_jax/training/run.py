@@ -90,7 +90,7 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     validation = validation_batches(examples.draw, held_out, batch=config.batch, seed=seed)
     heard = {examples.names[i]: clips[i] for i in held_out[: schedule.samples if schedule.sample_every else 0]}
     samples = make_samples(trainer, config.model, heard, tokenizer)
-    feed = Feed(examples.draw, training, batch=config.batch, seed=seed)
+    feed = Feed(examples.draw, training, batch=config.batch, seed=seed, lengths=examples.lengths)
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)

@@ -61,6 +61,15 @@ def test_every_clip_is_used_once_in_an_epoch() -> None:
     assert len({tuple(epoch) for epoch in drawn.tolist()}) == 4  # each in another order
 
 
+def test_clips_of_a_batch_are_of_about_the_same_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 300)
+    with Feed(number, range(300), batch=4, seed=3, lengths=lengths) as feed:
+        drawn = np.stack([next(feed).waveform[:, 0] for _ in range(64)]).astype(int)
+    assert len(set(drawn.ravel().tolist())) == 256  # none twice in less than an epoch
+    assert np.ptp(lengths[drawn], axis=1).mean() < 10
+    assert np.abs(np.diff(lengths[drawn].mean(axis=1))).mean() > 30  # but long and short batches by turns
+
+
 def test_what_is_held_out_depends_on_names_alone() -> None:
     training, held_out = hold_out(NAMES, 0.1)
     assert sorted(training + held_out) == list(range(1000))

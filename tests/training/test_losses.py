@@ -151,6 +151,23 @@ def test_nothing_is_learned_from_padding(stage: str) -> None:
     assert alone == pytest.approx(float(expected.total), rel=1e-5)
 
 
+def test_batches_end_with_their_longest_row() -> None:
+    examples = [semantic_example(CONFIG, random_text(5), random_clip(tokens).semantic) for tokens in (6, 40)]
+    short, long = stack(examples[:1]), stack(examples)
+    assert (short.targets.shape[1], long.targets.shape[1]) == (32, CONFIG.semantic.max_new)
+    alone, padded = (
+        JITTED["semantic"](NETWORKS["semantic"], CONFIG, batch).total for batch in (short, stack_whole(examples[0]))
+    )
+    assert float(alone) == pytest.approx(float(padded), rel=1e-5)
+    coarse = [coarse_examples(CONFIG, random_clip(tokens))[0] for tokens in (6, 20)]
+    assert [stack([example]).tokens.shape[1] for example in coarse] == [64, len(coarse[0].tokens)]
+
+
+def stack_whole(example: SemanticBatch) -> SemanticBatch:
+    """A batch of one, with all its padding."""
+    return SemanticBatch(*(column[None] for column in example))
+
+
 @pytest.mark.parametrize("stage", ["semantic", "coarse"])
 def test_what_follows_the_targets_changes_nothing(stage: str) -> None:
     loss, batch = JITTED[stage], random_batch(stage)

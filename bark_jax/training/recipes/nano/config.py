@@ -13,7 +13,7 @@ from bark_jax.config import (
 TEXT_VOCAB = 800  # entries of the tokenizer that is trained for it
 
 _SEMANTIC_VOCAB = 384
-_MAX_TEXT = 40  # tokens; a sentence of the domain has 30 at most
+_MAX_TEXT = 32  # tokens; a sentence of the domain has 25 at most
 _MAX_NEW = 255  # semantic tokens, 5.1 seconds
 
 _CODEC = EncodecConfig(  # 50 frames a second

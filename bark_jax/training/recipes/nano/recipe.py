@@ -14,6 +14,7 @@ import numpy as np
 
 from bark_jax import checkpoint
 from bark_jax.errors import TrainingError
+from bark_jax.hub import NANO
 from bark_jax.pipeline import Bark
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
@@ -27,7 +28,6 @@ from bark_jax.training.recipes.nano.tokenizer import train_tokenizer
 from bark_jax.training.run import RunConfig, run_training
 from bark_jax.voice import Voice, VoiceMetadata
 
-NANO = "nano"  # the folder that is shipped
 _VOICE_SECONDS = 3.0  # of the clip that a voice preset is, about
 _SETTINGS = Path(__file__).parent
 
