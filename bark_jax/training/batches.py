@@ -22,7 +22,7 @@ from bark_jax.stages.semantic import prompt_rows
 from bark_jax.voice import Voice
 
 NO_PREFIX = 0.5  # probability of a fine window that begins without known frames, as that of a short clip does
-STEP = 32  # lengths of batches are multiples of it, unless they are the longest: every length is compiled anew
+_LEAST_UNIT = 32  # positions: lengths of batches are multiples of at least this
 
 
 class SemanticBatch(NamedTuple):
@@ -66,8 +66,8 @@ Example = TypeVar("Example", SemanticBatch, CoarseBatch, FineBatch, CodecBatch)
 def stack(examples: Sequence[Example], rows: int | None = None) -> Example:
     """A batch of the examples, filled up to so many rows by copies of the first that nothing is learned from.
 
-    Semantic and coarse batches end where all their rows have ended, at the next multiple of `STEP`: M and L are those
-    of the longest example. Raises TrainingError when there is no example, or more than `rows`.
+    Semantic and coarse batches end soon after their longest row (M, L: its length, rounded up), so there are about a
+    dozen lengths, each of which is compiled. Raises TrainingError when there is no example, or more than `rows`.
     """
     rows = len(examples) if rows is None else rows
     if not 0 < len(examples) <= rows:
@@ -80,14 +80,16 @@ def stack(examples: Sequence[Example], rows: int | None = None) -> Example:
 def _trim(batch: Example) -> Example:
     """Without the columns behind all rows' targets."""
     if isinstance(batch, SemanticBatch):
-        return batch._replace(targets=batch.targets[:, : _round_up(batch.learned)])
+        return batch._replace(targets=_cut(batch.targets, batch.learned))
     if isinstance(batch, CoarseBatch):
-        return batch._replace(tokens=batch.tokens[:, : _round_up(batch.first + batch.learned)])
+        return batch._replace(tokens=_cut(batch.tokens, batch.first + batch.learned))
     return batch
 
 
-def _round_up(lengths: np.ndarray) -> int:
-    return -(-int(lengths.max()) // STEP) * STEP
+def _cut(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The first columns of rows [B, N] that hold so many positions each: a multiple of N's eighth, a power of two."""
+    unit = max(_LEAST_UNIT, 1 << (rows.shape[1] // 8).bit_length() - 1)
+    return rows[:, : -(-int(lengths.max()) // unit) * unit]
 
 
 def semantic_example(

@@ -23,14 +23,14 @@ from bark_jax.voice import Voice
 
 _AHEAD = 4  # batches made while a step runs
 _BATCHES = 2**40  # more than any run has
-_SORTED = 32  # batches whose clips are sorted by length, so that those of a batch are of about the same
+_BLOCK = 32  # batches whose clips are sorted together
 
 Draw: TypeAlias = Callable[[int, np.random.Generator], Any]
 """A training example of the clip of that index; what is random in it is drawn from the generator."""
 
 
 class _Order:
-    """Batch → the indices of its clips: shuffled anew in every epoch, then sorted by length a few batches at a time.
+    """Batch → the indices of its clips: shuffled in every epoch, then sorted by length a block of batches at a time.
 
     grain's own shuffling cannot sort: this is the source that it reads. lengths: of all clips, or None for any order.
     """
@@ -38,35 +38,39 @@ class _Order:
     def __init__(self, indices: Sequence[int], lengths: Sequence[int] | None, *, batch: int, seed: int) -> None:
         self._indices, self._lengths = np.asarray(indices), None if lengths is None else np.asarray(lengths)
         self._batch, self._seed = batch, seed
-        self._epoch, self._block = lru_cache(2)(self._shuffle), lru_cache(2)(self._sort)
+        # Of a quarter of the clips at most: in a block of several epochs, copies of a clip would meet in a batch.
+        self._batches = min(_BLOCK, max(1, len(indices) // (4 * batch)))
+        self._epoch, self._block = lru_cache(2)(self._make_epoch), lru_cache(2)(self._make_block)
 
     def __len__(self) -> int:
         return _BATCHES
 
     def __getitem__(self, batch: int) -> list[int]:
-        clips: list[int] = self._block(batch // _SORTED)[batch % _SORTED].tolist()
+        clips: list[int] = self._block(batch // self._batches)[batch % self._batches].tolist()
         return clips
 
-    def _shuffle(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _make_epoch(self, epoch: int) -> npt.NDArray[np.int64]:
+        """All indices, [clips]."""
         return np.random.default_rng([self._seed, epoch]).permutation(self._indices)
 
-    def _sort(self, block: int) -> npt.NDArray[np.int64]:
-        """Indices [_SORTED, batch]."""
-        places = np.arange(_SORTED * self._batch) + block * _SORTED * self._batch
-        count = len(self._indices)
-        clips = np.array([self._epoch(place // count)[place % count] for place in places.tolist()])
+    def _make_block(self, block: int) -> npt.NDArray[np.int64]:
+        """The indices of its batches, [batches, batch]."""
+        count, size = len(self._indices), self._batches * self._batch
+        clips = np.array(
+            [self._epoch(place // count)[place % count] for place in range(block * size, (block + 1) * size)]
+        )
         if self._lengths is None:
-            return clips.reshape(_SORTED, self._batch)
-        rows = clips[np.argsort(self._lengths[clips], kind="stable")].reshape(_SORTED, self._batch)
-        return np.random.default_rng([self._seed, block, 1]).permutation(rows)
+            return clips.reshape(-1, self._batch)
+        batches = clips[np.argsort(self._lengths[clips], kind="stable")].reshape(-1, self._batch)
+        return np.random.default_rng([self._seed, block, 1]).permutation(batches)  # 1: other numbers than an epoch's
 
 
 class Feed(Iterator[Batch]):
     """Batches of `batch` examples of the clips of these indices, made ahead in a thread; close it in the end.
 
     Every clip is used once in an epoch; batches do not end with epochs. With the lengths of all clips, those of a batch
-    are of about the same length, so that little of it is padding. What is drawn depends on the seed and the position
-    only, and the position is `state`. Raises TrainingError when there is no clip.
+    are of about the same length, so that little of it is padding, and two epochs mix where they meet. What is drawn
+    depends on the seed and the position only, and the position is `state`. Raises TrainingError when there is no clip.
     """
 
     def __init__(
@@ -134,7 +138,7 @@ class Examples:
         self._draw: Draw = {
             "semantic": self._semantic, "coarse": self._coarse, "fine": self._fine, "codec": self._codec
         }[stage]  # fmt: skip
-        self.lengths = [len(clip.tokens.semantic) for clip in clips] if stage in ("semantic", "coarse") else None
+        self.lengths = _lengths(clips) if stage in ("semantic", "coarse") else None
         self._texts = encode_texts(config, clips, tokenizer) if stage == "semantic" else []
         self._speakers = facts(clips, "speaker") if stage in ("semantic", "coarse") else []
         self._training: dict[str, list[int]] = defaultdict(list)  # by speaker
@@ -174,6 +178,12 @@ def facts(clips: Sequence[Any], field: str) -> list[str]:
     """The names, texts or speakers of clips: the sequence's own list, or each clip's; what has no name has a number."""
     known = getattr(clips, f"{field}s", None)
     return [str(getattr(clip, field, i)) for i, clip in enumerate(clips)] if known is None else list(known)
+
+
+def _lengths(clips: Sequence[Any]) -> list[int]:
+    """Semantic tokens of each clip: as the sequence counts them, or each clip's."""
+    known = getattr(clips, "tokens", None)
+    return [len(clip.tokens.semantic) for clip in clips] if known is None else list(known)
 
 
 def encode_texts(config: BarkConfig, clips: Sequence[Any], tokenizer: Tokenizer) -> list[np.ndarray]:

@@ -24,7 +24,8 @@ def make_examples(stage: str, clips: Any = None, **changes: Any) -> Examples:
 
 
 def make_feed(stage: str, seed: int = 0) -> Feed:
-    return Feed(make_examples(stage).draw, range(12), batch=4, seed=seed)
+    examples = make_examples(stage)
+    return Feed(examples.draw, range(12), batch=4, seed=seed, lengths=examples.lengths)
 
 
 def number(index: int, rng: np.random.Generator) -> CodecBatch:
@@ -68,6 +69,16 @@ def test_clips_of_a_batch_are_of_about_the_same_length() -> None:
     assert len(set(drawn.ravel().tolist())) == 256  # none twice in less than an epoch
     assert np.ptp(lengths[drawn], axis=1).mean() < 10
     assert np.abs(np.diff(lengths[drawn].mean(axis=1))).mean() > 30  # but long and short batches by turns
+
+
+@pytest.mark.parametrize("clips", [12, 29, 100])
+def test_a_clip_is_not_twice_in_a_batch_of_one_epoch(clips: int) -> None:
+    with Feed(number, range(clips), batch=4, seed=3, lengths=[1 + i % 7 for i in range(clips)]) as feed:
+        drawn = [set(next(feed).waveform[:, 0].tolist()) for _ in range(clips)]  # four epochs
+    assert np.mean([len(batch) for batch in drawn]) > 3.8  # where two epochs meet it may be
+    counts = Counter(clip for batch in drawn for clip in batch).values()
+    assert max(counts) <= 5  # the last block may hold the beginning of a fifth
+    assert min(counts) >= 2
 
 
 def test_what_is_held_out_depends_on_names_alone() -> None:

@@ -61,9 +61,14 @@ def cached_logits(gpt: GPT, x: jax.Array, prompt: int) -> jax.Array:
     return jax.lax.scan(step, gpt.prefill(x[None, :prompt], start, len(x)), fed)[1]
 
 
+def stack_whole(example: SemanticBatch) -> SemanticBatch:
+    """A batch of one, with all its padding."""
+    return SemanticBatch(*(column[None] for column in example))
+
+
 def semantic_logits(example: SemanticBatch) -> jax.Array:
-    """What the loss computes of one example, [M, vocab + 1]."""
-    batch = stack([example])
+    """What the loss computes of one example, [max_new, vocab + 1]."""
+    batch = stack_whole(example)
     return SEMANTIC_LOGITS(NETWORKS["semantic"], CONFIG.semantic, batch.text, batch.history, batch.targets)[0]
 
 
@@ -161,11 +166,6 @@ def test_batches_end_with_their_longest_row() -> None:
     assert float(alone) == pytest.approx(float(padded), rel=1e-5)
     coarse = [coarse_examples(CONFIG, random_clip(tokens))[0] for tokens in (6, 20)]
     assert [stack([example]).tokens.shape[1] for example in coarse] == [64, len(coarse[0].tokens)]
-
-
-def stack_whole(example: SemanticBatch) -> SemanticBatch:
-    """A batch of one, with all its padding."""
-    return SemanticBatch(*(column[None] for column in example))
 
 
 @pytest.mark.parametrize("stage", ["semantic", "coarse"])
