@@ -7,6 +7,7 @@ from typing import Any
 from bark_jax.errors import TrainingError
 
 DTYPES = ("float32", "bfloat16")  # of the computation; trained parameters are float32
+OPTIMIZERS = ("adamw", "muon")  # the latter for the matrices of transformers' blocks, AdamW for all else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class LoraConfig:
 class TrainConfig:
     """One training run. Raises TrainingError naming the field that is out of range."""
 
+    optimizer: str = "adamw"  # one of OPTIMIZERS
     steps: int = 10_000  # of the optimiser, after which the learning rate has reached its end
     learning_rate: float = 3e-4  # the highest, after the warm-up
     final_learning_rate: float = 0.1  # where the cosine ends, as a share of the highest
@@ -67,6 +69,7 @@ class TrainConfig:
     codec: CodecTraining = field(default_factory=CodecTraining)
 
     def __post_init__(self) -> None:
+        require(self, "optimizer", self.optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS))
         require(self, "steps", self.steps >= 1, "≥ 1")
         require(self, "learning_rate", 0 < self.learning_rate < math.inf, "> 0")
         require(self, "final_learning_rate", 0 <= self.final_learning_rate <= 1, "in 0 … 1")

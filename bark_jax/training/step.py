@@ -40,6 +40,7 @@ from bark_jax.training.losses import Loss
 Parameters: TypeAlias = dict[str, Array]
 """Dotted path → value; adapters have their prefix before the path of the weight."""
 
+_MUON_STEP = 0.2  # root mean square of its updates at a learning rate of 1: what AdamW's are like
 CODEBOOKS = "quantizer.codebooks"  # follow moving averages instead of gradients
 
 _LOSSES: dict[str, Callable[..., Loss]] = {
@@ -84,8 +85,8 @@ class Trainer:
     """How one network is trained. It holds no arrays; equal trainers share their compiled programs.
 
     stage: one of `checkpoint.NETWORKS`; lora: train adapters instead of the parameters; mesh: several devices, see
-    `bark_jax.sharding`. Raises TrainingError for an unknown stage, and for adapters of the codec, which has no layers
-    for them.
+    `bark_jax.sharding`. Raises TrainingError for an unknown stage, for adapters of the codec, which has no layers for
+    them, and for Muon where there are no whole matrices of blocks: in the codec and in adapters.
     """
 
     config: BarkConfig
@@ -99,6 +100,8 @@ class Trainer:
             raise TrainingError(f"there is no stage {self.stage!r}: choose from {', '.join(checkpoint.NETWORKS)}")
         if self.lora and self.stage == "codec":
             raise TrainingError("the codec has no Linear layers to adapt: train it without lora")
+        if self.train.optimizer == "muon" and (self.stage == "codec" or self.lora):
+            raise TrainingError("muon is for whole matrices of transformers' blocks: choose the optimizer adamw")
         object.__setattr__(self, "mesh", check_mesh(self.mesh))
 
     def start(self, network: nnx.Module) -> tuple[TrainState, Parameters]:
@@ -164,15 +167,18 @@ class Trainer:
         return checkpoint.abstract_network(self.config, self.stage, dtype=self.train.dtype)
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Clipping, then AdamW."""
+        """Clipping, then AdamW, or Muon for the matrices of blocks with steps as large as AdamW's would be."""
         train = self.train
-        return optax.chain(
-            optax.clip_by_global_norm(train.clip_norm),
-            optax.adamw(
-                self.learning_rate, train.beta1, train.beta2,
-                weight_decay=train.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1),
-            ),
+        adamw = optax.adamw(
+            self.learning_rate, train.beta1, train.beta2,
+            weight_decay=train.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1),
         )  # fmt: skip
+        muon = optax.contrib.muon(
+            self.learning_rate, weight_decay=train.weight_decay, consistent_rms=_MUON_STEP,
+            muon_weight_dimension_numbers=partial(jax.tree.map, lambda x: optax.contrib.MuonDimensionNumbers()),
+        )  # fmt: skip
+        chosen = adamw if train.optimizer == "adamw" else optax.partition({True: muon, False: adamw}, _are_matrices)
+        return optax.chain(optax.clip_by_global_norm(train.clip_norm), chosen)
 
     def learning_rate(self, step: Array) -> Array:
         """Of the step after so many: a line up to the highest, reached after `warmup_steps`, then half a cosine."""
@@ -211,6 +217,11 @@ class Trainer:
             return state
         mesh = self.mesh
         return jax.tree_util.tree_map_with_path(lambda path, x: put(x, _sharding(path, mesh)), state)
+
+
+def _are_matrices(parameters: Mapping[str, Array]) -> dict[str, bool]:
+    """Which parameters are matrices of a transformer's blocks."""
+    return {path: path.startswith("blocks.") and x.ndim == 2 for path, x in parameters.items()}
 
 
 def _sharding(path: tuple[Any, ...], mesh: Mesh) -> NamedSharding:

@@ -47,9 +47,9 @@ def momentum(state: TrainState) -> dict[str, np.ndarray]:
     return optax.tree.get(state.optimizer, "mu")
 
 
-@pytest.mark.parametrize("stage", TRANSFORMERS)
-def test_one_batch_is_learned_by_heart(stage: str) -> None:
-    trainer = make_trainer(stage)
+@pytest.mark.parametrize(("stage", "optimizer"), [*((stage, "adamw") for stage in TRANSFORMERS), ("semantic", "muon")])
+def test_one_batch_is_learned_by_heart(stage: str, optimizer: str) -> None:
+    trainer = make_trainer(stage, optimizer=optimizer)
     state, frozen = trainer.start(NETWORKS[stage])
     state, _ = trainer.step(state, frozen, BATCHES[stage])
     with compilations() as compiled:
@@ -75,6 +75,20 @@ def test_microbatches_add_up_to_the_batch(stage: str) -> None:
     if stage == "codec":
         np.testing.assert_allclose(parts.codebooks.use, whole.codebooks.use, rtol=1e-5)
         np.testing.assert_allclose(parts.codebooks.table, whole.codebooks.table, rtol=1e-4, atol=1e-5)
+
+
+def test_muon_moves_matrices_of_blocks_as_far_in_several_directions() -> None:
+    trainer = make_trainer("fine", optimizer="muon")
+    state, frozen = trainer.start(NETWORKS["fine"])
+    before = copied(state.trained)
+    state, metrics = trainer.step(state, frozen, BATCHES["fine"])
+    for path, old in before.items():
+        moved = (np.array(state.trained[path]) - old) / metrics.learning_rate
+        if path.startswith("blocks.") and old.ndim == 2:
+            lengths = np.linalg.svd(moved, compute_uv=False) / (0.2 * max(old.shape) ** 0.5)
+            assert 0.6 < lengths[2] <= lengths[0] < 1.3, path  # of so small a batch the others have little to tell
+        else:
+            np.testing.assert_allclose(np.abs(moved).max(), 1, rtol=0.01)
 
 
 def test_averages_follow_the_parameters() -> None:
@@ -189,6 +203,8 @@ def step_of_odd_rows() -> object:
         (lambda: TrainConfig(learning_rate=0), TrainingError, "learning_rate must be > 0, not 0"),
         (lambda: TrainConfig(steps=5), TrainingError, "warmup_steps must be less than steps, not 500"),
         (lambda: TrainConfig(dtype="float16"), TrainingError, "float32 or bfloat16"),
+        (lambda: TrainConfig(optimizer="sgd"), TrainingError, "adamw or muon"),
+        (lambda: make_trainer("codec", optimizer="muon"), TrainingError, "choose the optimizer adamw"),
         (lambda: TrainConfig(clip_norm=float("nan")), TrainingError, "clip_norm"),
         (lambda: CodecTraining(windows=(12,)), TrainingError, "multiples of 8"),
         (lambda: CodecTraining(dead_use=0), TrainingError, r"dead_use must be in \(0, 1\)"),
