@@ -1,4 +1,4 @@
-"""Where a model comes from: a converted folder, a folder to convert, or a repository of the Hugging Face hub."""
+"""Where a model comes from: this package, a converted folder, one to convert, or a repository of the hub."""
 
 import hashlib
 import importlib
@@ -23,6 +23,9 @@ from platformdirs import user_cache_path
 
 from bark_jax.checkpoint import NETWORKS, VERSION, CheckpointError, is_checkpoint
 
+NANO = "nano"  # the model that this package brings
+_PATIENCE = 10.0  # seconds for the hub's first answer
+
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer*.json", "vocab.txt", "speaker_embeddings*", "voices/*")
 _VOICES = ("speaker_embeddings", "assets/prompts")  # folders
 _WEIGHTS = (  # best first; one is enough, but `suno/bark` holds its weights in several layouts
@@ -35,7 +38,7 @@ _EXPECTED = (
     "config.json with model.safetensors or pytorch_model.bin (or their shards), "
     "or Suno's text.pt, coarse.pt and fine.pt (or text_2.pt, …)"
 )
-_INSTEAD = "a local folder or --model random:small needs no hub"
+_INSTEAD = f"a local folder or --model {NANO}, the built-in voice, needs no hub"
 _UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
 
 
@@ -53,7 +56,8 @@ def resolve(
 ) -> Path:
     """The folder of a converted checkpoint for `source`, which is downloaded and converted if need be.
 
-    source: a converted checkpoint; a folder with Suno's or Hugging Face's files; or a hub repository, "owner/name".
+    source: a converted checkpoint; a folder with Suno's or Hugging Face's files; a hub repository, "owner/name"; or
+    "nano", the model that this package brings ("./nano" is a folder of that name).
     Downloads go to the hub's own cache and obey its environment (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, …); revision and
     token are the hub's. Conversions, in float32, stay in `cache_dir`, by default the user's cache folder, and serve as
     long as the files they were made from are the same; delete them at will. progress: show the conversion's progress
@@ -61,6 +65,8 @@ def resolve(
 
     Raises HubUnreachableError, and CheckpointError when there is no such source, it is not Bark's or does not convert.
     """
+    if source == NANO:
+        return _built_in()
     folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
         folder = download(str(source), revision=revision, token=token)
@@ -74,6 +80,13 @@ def resolve(
     if not is_checkpoint(converted):
         _convert(folder, converted, progress)
     return converted
+
+
+def _built_in() -> Path:
+    folder = Path(__file__).with_name(NANO)
+    if not is_checkpoint(folder):
+        raise CheckpointError(f"this installation lacks its built-in voice, {folder}: install bark-jax again")
+    return folder
 
 
 def _fingerprint(folder: Path) -> str:
@@ -141,16 +154,19 @@ def download(
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
         raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
-    listed = weights is not None
+    listed, answered = weights is not None, True
     if weights is None:
         try:
             # Not list_repo_files: without a network that retries for half a minute.
-            files = HfApi(token=token).model_info(repository, revision=revision).siblings or []
+            files = HfApi(token=token).model_info(repository, revision=revision, timeout=_PATIENCE).siblings or []
             weights, listed = _weight_patterns(file.rfilename for file in files), True
-        except Exception:  # offline, …: whatever it is, the next call turns to the cache or fails in the same way
-            weights = ()
+        except Exception as error:  # whatever it is, the next call turns to the cache or fails in the same way
+            weights, answered = (), not _is_of_network(error)
     try:
-        folder = snapshot_download(repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights])
+        folder = snapshot_download(
+            repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights],
+            local_files_only=not answered,  # it would try again, and without a limit of time
+        )  # fmt: skip
     except Exception as error:  # of the hub's client, or of the HTTP library below it, which depends on its version
         answer = error.__cause__  # after which the cache was tried
         cause = answer if isinstance(answer, HfHubHTTPError) else error
@@ -166,7 +182,11 @@ def _is_unreachable(error: BaseException) -> bool:
     """Whether the hub did not answer, or has trouble of its own."""
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code >= 500
-    return isinstance(error, LocalEntryNotFoundError) or type(error).__module__.startswith("httpx")
+    return isinstance(error, LocalEntryNotFoundError) or _is_of_network(error)
+
+
+def _is_of_network(error: BaseException) -> bool:
+    return type(error).__module__.startswith("httpx")
 
 
 def _reason(error: BaseException) -> str:

@@ -3,12 +3,15 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
 
+from bark_jax import Bark
 from bark_jax.cli.progress import Bars
 from bark_jax.config import BarkConfig
+from bark_jax.hub import NANO, HubUnreachableError
 from bark_jax.voice import VoiceMetadata
 from bark_jax.voice_library import find_voice
 
@@ -86,6 +89,36 @@ def test_an_empty_clip_is_not_kept(capsys: pytest.CaptureFixture[str], library: 
     assert code == 2
     assert "empty clip" in err.splitlines()[-1]
     assert not library.exists()
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub cannot be reached, and a tiny model stands in for the built-in one."""
+    tiny = Bark.from_pretrained("random:tiny")
+
+    def from_pretrained(source: str, **options: Any) -> Bark:
+        if source != NANO:
+            raise HubUnreachableError(f"there is no folder {source}, and the hub cannot be reached")
+        return tiny
+
+    monkeypatch.setattr(Bark, "from_pretrained", staticmethod(from_pretrained))
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_a_hub_the_built_in_voice_speaks_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "Hello", "--json", "--quiet", *TINY[2:])
+    assert (code, json.loads(out)["model"]) == (0, NANO)
+    assert err.startswith("warning: suno/bark-small cannot be reached: nano speaks")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("no_hub")
+@pytest.mark.parametrize("asked", [["--model", "suno/bark-small"], ["--voice", "v2/en_speaker_6"]])
+def test_what_is_asked_for_by_name_is_not_replaced(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
+    code, out, err = run(capsys, "say", "Hello", *asked, *TINY[2:])
+    assert (code, out) == (4, "")
+    assert err.splitlines() == ["bark-jax: there is no folder suno/bark-small, and the hub cannot be reached"]
+    assert not Path("bark.wav").exists()
 
 
 class Terminal(io.StringIO):

@@ -5,21 +5,24 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from bark_jax import hub
 from bark_jax.checkpoint import FORMAT, CheckpointError
-from bark_jax.hub import HubUnreachableError, resolve
+from bark_jax.hub import NANO, HubUnreachableError, resolve
 
 httpx = sys.modules[HfHubHTTPError.__mro__[1].__module__.partition(".")[0]]  # its name depends on the hub's version
 
@@ -171,7 +174,7 @@ def test_a_failed_conversion_is_reported(source: Path, tmp_path: Path, conversio
 @pytest.mark.parametrize("name", ["nowhere", "text.pt", "no/where/at/all", "~nobody-of-this-name/bark"])
 def test_no_such_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.pt").touch()
-    with pytest.raises(CheckpointError, match=r"neither a folder nor a hub repository .* --model random:small"):
+    with pytest.raises(CheckpointError, match=r"neither a folder nor a hub repository .* --model nano"):
         resolve(name if name.startswith("~") else tmp_path / name)
 
 
@@ -333,7 +336,7 @@ OFFLINE: dict[str, tuple[Call, Any]] = {
     "cached": (("suno/bark-small", {}), SMALL),
     "cached revision": (("suno/bark-small", {"revision": "v0"}), SMALL | {"pytorch_model.bin": "old weights"}),
     "one layout of several": (("fork/bark", {}), SAFE),
-    "never downloaded": (("nobody/nothing", {}), "^HubUnreachableError.*HF_HUB_OFFLINE is set.*random:small"),
+    "never downloaded": (("nobody/nothing", {}), "^HubUnreachableError.*HF_HUB_OFFLINE is set.*--model nano"),
     "without its weights": (("other/bert", {}), "^HubUnreachableError.*not been downloaded from in full"),
 }
 
@@ -371,6 +374,28 @@ def test_hub(outcomes: dict[str, dict[str, Any]], network: str, case: str, expec
 def answer(status: int) -> HfHubHTTPError:
     request = httpx.Request("GET", "http://hub.invalid")
     return HfHubHTTPError("no", response=httpx.Response(status, request=request))
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("localhost", 0)) as silent:
+        endpoint = f"http://localhost:{silent.getsockname()[1]}"
+        monkeypatch.setattr(hub, "HfApi", partial(HfApi, endpoint=endpoint))
+        monkeypatch.setattr(hub, "_PATIENCE", 0.2)
+        with pytest.raises(HubUnreachableError, match=r"no network.*--model nano"):
+            resolve("nobody/nothing-of-this-name")
+
+
+def test_the_built_in_voice_is_found_whatever_folders_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NANO).mkdir()
+    assert resolve(NANO) == Path(hub.__file__).with_name(NANO)
+    with pytest.raises(CheckpointError, match="holds no Bark checkpoint"):
+        resolve(f"./{NANO}")
+    monkeypatch.setattr(hub, "__file__", str(tmp_path / "hub.py"))
+    with pytest.raises(CheckpointError, match="lacks its built-in voice"):
+        resolve(NANO)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from bark_jax.cli.speech import add_speech, check_speech, is_speech, speak, writ
 from bark_jax.config import BarkConfig
 from bark_jax.figure import check_figure, draw, save_figure
 from bark_jax.generation import Generation
+from bark_jax.hub import NANO, HubUnreachableError
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.measuring import compilations
@@ -32,17 +33,24 @@ from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech
 from bark_jax.text import normalize
-from bark_jax.voice import Voice
+from bark_jax.voice import Voice, VoiceError
 from bark_jax.voice_library import voice_file
 
 DEFAULT_OUTPUT = Path("bark.wav")
+_NANO_SPEAKS = (
+    f"{NANO} speaks, the built-in voice of 855 English words; "
+    f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
     add_text(parser)
-    parser.add_argument("--model", default=DEFAULT_MODEL,
-                        help="a folder, a hub repository, or random:small (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--model",
+        help=f"a folder (./{NANO} if that is its name), a hub repository, {NANO} (the built-in voice) or random:small "
+        f"(default: {DEFAULT_MODEL}; {NANO} if the hub cannot be reached)",
+    )
     parser.add_argument(
         "--voice", help="a name (see bark-jax voices), an .npz file, or what three .npy files begin with"
     )
@@ -110,15 +118,42 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 
 def _load(options: argparse.Namespace) -> tuple[Bark, float]:
-    """The model, and the seconds it took."""
+    """The model, whose name is in the options then, and the seconds it took."""
     started = time.perf_counter()
-    bark = Bark.from_pretrained(options.model, dtype=options.dtype, progress=not options.quiet)
+    bark = _load_default(options) if options.model is None else _load_named(options)
     loaded = time.perf_counter() - started
     if options.model.startswith(RANDOM):
-        note(f"{options.model} has random weights: what comes out is noise. For speech: --model {DEFAULT_MODEL}")
+        note(f"{options.model} has random weights: out comes noise. For speech: --model {DEFAULT_MODEL}, or {NANO}")
     if options.verbose:
         note(describe_setup(bark))
     return bark, loaded
+
+
+def _load_default(options: argparse.Namespace) -> Bark:
+    """The default model, or without a network the built-in one, unless a voice is asked for that only the other has."""
+    options.model = DEFAULT_MODEL
+    try:
+        return _load_named(options)
+    except HubUnreachableError as error:
+        bark = _open(NANO, options)
+        try:
+            bark.find_voice(options.voice)
+        except VoiceError:
+            raise error from None
+        options.model = NANO
+        note(f"warning: {DEFAULT_MODEL} cannot be reached: {_NANO_SPEAKS}")
+        return bark
+
+
+def _load_named(options: argparse.Namespace) -> Bark:
+    bark = _open(options.model, options)
+    if options.model == NANO and not options.quiet:
+        note(_NANO_SPEAKS)
+    return bark
+
+
+def _open(model: str, options: argparse.Namespace) -> Bark:
+    return Bark.from_pretrained(model, dtype=options.dtype, progress=not options.quiet)
 
 
 def _speak(
