@@ -11,7 +11,7 @@ import pytest
 
 from bark_jax import checkpoint
 from bark_jax.audio import read_audio
-from bark_jax.training import TrainingError
+from bark_jax.training import TrainingError, open_tokens
 from bark_jax.training.recipes.nano import speech
 from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
 from bark_jax.training.recipes.nano.evaluate import Heard, make_report, read_speech, summarize
@@ -147,7 +147,7 @@ def test_the_report_compares_with_espeak_by_speaker() -> None:
 
 def test_steps_make_what_is_missing_and_keep_what_is_there(tmp_path: Path) -> None:
     said: list[str] = []
-    recipe = Recipe(to=tmp_path, train=300, held_out=5, text_vocab=200, say=said.append)
+    recipe = Recipe(to=tmp_path, train=300, more=5, held_out=5, text_vocab=200, say=said.append)
     recipe.run(["texts", "model"])
     config = checkpoint.read_config(tmp_path / "model")
     assert config == nano_config(200)
@@ -168,8 +168,9 @@ def test_an_unknown_step_is_told_with_those_there_are(tmp_path: Path) -> None:
 def test_the_whole_recipe_of_a_few_steps(tmp_path: Path) -> None:
     pytest.importorskip("pocketsphinx")
     shorten = ("train.steps=2", "train.warmup_steps=1", "batch=2", "schedule.sample_every=0", "schedule.held_out=0.1")
-    recipe = Recipe(to=tmp_path, train=400, held_out=4, text_vocab=300, overrides=shorten, say=lambda line: None)
+    recipe = Recipe(to=tmp_path, train=400, more=20, held_out=4, overrides=shorten, say=lambda line: None)
     recipe.run()
+    assert len(open_tokens(tmp_path / "data" / "semantic", nano_config(TEXT_VOCAB))) == 420
     assert {path.stem for path in (tmp_path / "nano" / "voices").iterdir()} == {s.name for s in SPEAKERS}
     report = tmp_path / "nano" / "report"
     assert "| nano |" in (report / "report.md").read_text()

@@ -57,14 +57,15 @@ def accepts(rules: dict[str, Choice], words: list[str]) -> bool:
 
 
 def test_the_same_seed_gives_the_same_sentences() -> None:
-    assert make_texts(50, 5, seed=1) == make_texts(50, 5, seed=1)
-    assert make_texts(50, 5, seed=1) != make_texts(50, 5, seed=2)
+    assert make_texts(50, 20, 5, seed=1) == make_texts(50, 20, 5, seed=1)
+    assert make_texts(50, 20, 5, seed=1) != make_texts(50, 20, 5, seed=2)
+    assert make_texts(50, 0, 5, seed=1).held_out == make_texts(50, 20, 5, seed=1).held_out
 
 
-def test_nothing_that_is_held_out_is_trained_however_it_is_written(texts: Texts) -> None:
-    trained, held_out = ({tuple(spoken_words(text)) for text in side} for side in (texts.train, texts.held_out))
-    assert (len(trained), len(held_out)) == (12_000, 200)
-    assert not trained & held_out
+def test_no_sentence_is_said_twice_however_it_is_written(texts: Texts) -> None:
+    sides = texts.train, texts.more, texts.held_out
+    assert [len(side) for side in sides] == [12_000, 24_000, 200]
+    assert len({tuple(spoken_words(text)) for side in sides for text in side}) == 36_200
 
 
 def test_every_word_is_trained_often_and_behind_several_others(texts: Texts, rules: dict[str, Choice]) -> None:
@@ -94,7 +95,7 @@ def test_sentences_are_short_and_end_as_sentences_do(texts: Texts) -> None:
 
 
 def test_files_of_sentences_are_read_as_they_were_written(tmp_path: Path) -> None:
-    made = make_texts(20, 3)
+    made = make_texts(20, 4, 3)
     write_texts(made, tmp_path / "texts")
     assert read_texts(tmp_path / "texts") == made
     with pytest.raises(TrainingError, match="nowhere"):
@@ -104,7 +105,7 @@ def test_files_of_sentences_are_read_as_they_were_written(tmp_path: Path) -> Non
 def test_a_grammar_that_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bark_jax.training.recipes.nano.texts._TRIES", 1)
     with pytest.raises(TrainingError, match="different sentences: ask for fewer"):
-        make_texts(1000, 1)
+        make_texts(1000, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +171,9 @@ def test_the_tokenizer_knows_whatever_ascii_spells(texts: Texts, tmp_path: Path)
     assert tokenizer.get_vocab_size() == TEXT_VOCAB
     encoding = tokenizer.encode("Zyx’s café #9 ~ qwertz@{}".replace("’", "'"), add_special_tokens=False)
     assert "[UNK]" not in encoding.tokens
-    assert tokenizer.encode("In 1984").tokens == ["in", "1", "##9", "##8", "##4"]
+    assert tokenizer.encode("In 1984").tokens == ["i", "##n", "1", "##9", "##8", "##4"]
     lengths = [len(encode_text(tokenizer, text, config)) for text in texts.held_out + texts.train[:1000]]
-    assert max(lengths) <= 0.75 * config.max_text
+    assert max(lengths) <= 0.85 * config.max_text
     ids = encode_text(tokenizer, texts.held_out[0], config) - config.text_offset
     assert spoken_words(tokenizer.decode(ids.tolist()).replace(" ##", "")) == spoken_words(texts.held_out[0])
 

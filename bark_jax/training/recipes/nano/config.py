@@ -10,10 +10,10 @@ from bark_jax.config import (
     SemanticConfig,
 )
 
-TEXT_VOCAB = 800  # entries of the tokenizer that is trained for it
+TEXT_VOCAB = 105  # entries of its tokenizer: single characters, which teach how words sound sooner than whole words
 
 _SEMANTIC_VOCAB = 384
-_MAX_TEXT = 32  # tokens; a sentence of the domain has 25 at most
+_MAX_TEXT = 80  # tokens; a sentence of the domain has 67 at most
 _MAX_NEW = 255  # semantic tokens, 5.1 seconds
 
 _CODEC = EncodecConfig(  # 50 frames a second
@@ -25,7 +25,7 @@ _FINE_WINDOW = 128  # frames, 2.6 seconds
 
 
 def nano_config(text_vocab: int) -> BarkConfig:
-    """A model for a tokenizer of so many entries: 11 MB in bfloat16."""
+    """A model for a tokenizer of so many entries."""
     text_offset = _SEMANTIC_VOCAB + 1  # behind `pad`
     text_pad = text_offset + text_vocab
     codes = _SEMANTIC_VOCAB + _COARSE_CODEBOOKS * _CODEC.codebook_size
@@ -36,7 +36,7 @@ def nano_config(text_vocab: int) -> BarkConfig:
                 input_vocab=text_pad + 2, output_vocab=text_offset, block_size=_MAX_TEXT + 1 + _MAX_NEW,
             ),
             vocab=_SEMANTIC_VOCAB, pad=_SEMANTIC_VOCAB, text_offset=text_offset, text_pad=text_pad, infer=text_pad + 1,
-            max_text=_MAX_TEXT, max_new=_MAX_NEW,
+            max_text=_MAX_TEXT, max_new=_MAX_NEW, temperature=0.5,
         ),
         coarse=CoarseConfig(
             gpt=GPTConfig(
@@ -44,14 +44,14 @@ def nano_config(text_vocab: int) -> BarkConfig:
                 input_vocab=codes + 2, output_vocab=codes, block_size=_MAX_SEMANTIC + _MAX_HISTORY + _WINDOW,
             ),
             codebooks=_COARSE_CODEBOOKS, semantic_pad=codes, infer=codes + 1,
-            max_semantic=_MAX_SEMANTIC, max_history=_MAX_HISTORY, window=_WINDOW,
+            max_semantic=_MAX_SEMANTIC, max_history=_MAX_HISTORY, window=_WINDOW, temperature=0.4,
         ),
         fine=FineConfig(
             gpt=FineGPTConfig(
                 layers=2, heads=4, width=128,
                 vocab=_CODEC.codebook_size + 1, codebooks=_CODEC.codebooks, block_size=_FINE_WINDOW,
             ),
-            pad=_CODEC.codebook_size, max_history=_FINE_WINDOW // 2, hop=_FINE_WINDOW // 2,
+            pad=_CODEC.codebook_size, max_history=_FINE_WINDOW // 2, hop=_FINE_WINDOW // 2, temperature=0.3,
         ),
         codec=_CODEC,
     )  # fmt: skip

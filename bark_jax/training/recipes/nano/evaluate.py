@@ -3,7 +3,6 @@
 All three say the same held-out sentences. espeak-ng's own word error rate is what can be had at best.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from bark_jax.files import replacing
 from bark_jax.pipeline import Bark
 from bark_jax.stages.codec import decode_codes, encode_waveforms
 from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import TABLE
+from bark_jax.training.recipes.nano.speech import read_table
 from bark_jax.training.recipes.nano.texts import spoken_words
 from bark_jax.training.recipes.nano.word_errors import word_error_rate
 
@@ -72,12 +71,7 @@ def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
 
 def read_speech(folder: Path, sample_rate: int) -> Iterator[Utterance]:
     """The speech in a folder of `speech.synthesize`. Raises TrainingError."""
-    try:
-        with (folder / TABLE).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise TrainingError(f"there is no speech in {folder}: {error}") from error
-    for row in rows:
+    for row in read_table(folder):
         waveform = read_audio(folder / row["file"], sample_rate)
         yield Utterance(text=row["text"], speaker=row["speaker"], waveform=waveform, sample_rate=sample_rate)
 

@@ -1,7 +1,7 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
-Under one folder: texts/, speech/train/, speech/held_out/, model/ (configuration, tokenizer and networks as they are
-trained), data/, runs/ and nano/: the model, and a report with the trainings' logs.
+Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), data/train/ and
+data/semantic/ (the same and more), runs/ and nano/: the model, and a report with the trainings' logs.
 """
 
 import json
@@ -22,7 +22,15 @@ from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
 from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
 from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
-from bark_jax.training.recipes.nano.speech import TABLE, Line, find_espeak, synthesize, take_turns
+from bark_jax.training.recipes.nano.speech import (
+    TABLE,
+    Line,
+    find_espeak,
+    read_table,
+    synthesize,
+    take_turns,
+    write_table,
+)
 from bark_jax.training.recipes.nano.texts import make_texts, read_texts, write_texts
 from bark_jax.training.recipes.nano.tokenizer import train_tokenizer
 from bark_jax.training.run import RunConfig, run_training
@@ -40,6 +48,7 @@ class Recipe:
 
     to: Path
     train: int = 12_000  # sentences
+    more: int = 24_000  # that only the semantic stage learns
     held_out: int = 200
     text_vocab: int = TEXT_VOCAB
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
@@ -52,9 +61,10 @@ class Recipe:
             "texts": self._texts,
             "model": self._model,
             "speech": self._speech,
-            "audio": self._audio,
+            "audio": lambda: self._prepare("train", "speech/train", only_audio=True),
             "codec": lambda: self._train("codec"),
-            "tokens": self._tokens,
+            "tokens": lambda: self._prepare("train", "speech/train"),
+            "more": lambda: self._prepare("semantic", "speech", clusters=self.to / "data" / "train" / CLUSTERS),
             "semantic": lambda: self._train("semantic"),
             "coarse": lambda: self._train("coarse"),
             "fine": lambda: self._train("fine"),
@@ -73,7 +83,7 @@ class Recipe:
 
     def _texts(self) -> None:
         if not (self.to / "texts" / "held_out.txt").exists():
-            write_texts(make_texts(self.train, self.held_out), self.to / "texts")
+            write_texts(make_texts(self.train, self.more, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
         folder = self.to / "model"
@@ -83,11 +93,13 @@ class Recipe:
         checkpoint.write_model_folder(folder, nano_config(self.text_vocab), tokenizer_json=tokenizer.to_str())
 
     def _speech(self) -> None:
-        texts = read_texts(self.to / "texts")
-        for name, lines in (("held_out", take_turns(texts.held_out)), ("train", take_turns(texts.train))):
-            folder = self.to / "speech" / name
-            if not (folder / TABLE).exists():
-                self._synthesize(lines, folder)
+        texts, folder = read_texts(self.to / "texts"), self.to / "speech"
+        for name in ("held_out", "train", "more"):
+            if not (folder / name / TABLE).exists():
+                self._synthesize(take_turns(getattr(texts, name)), folder / name)
+        if not (folder / TABLE).exists():  # what the semantic stage learns
+            rows = [(name, row) for name in ("train", "more") for row in read_table(folder / name)]
+            write_table(folder, [(f"{name}/{row['file']}", row["text"], row["speaker"]) for name, row in rows])
 
     def _synthesize(self, lines: Sequence[Line], folder: Path) -> None:
         find_espeak()
@@ -98,18 +110,12 @@ class Recipe:
 
         synthesize(lines, folder, progress)
 
-    def _audio(self) -> None:
-        self._prepare(only_audio=True)
-
-    def _tokens(self) -> None:
-        self._prepare(only_audio=False)
-
-    def _prepare(self, *, only_audio: bool) -> None:
-        recordings = self.to / "speech" / "train"
+    def _prepare(self, name: str, speech: str, *, only_audio: bool = False, clusters: Path | None = None) -> None:
+        recordings = self.to / speech
         made = prepare(
             Preparation(
-                recordings=recordings, transcripts=recordings / TABLE, to=self.to / "data", model=self.to / "model",
-                only_audio=only_audio,
+                recordings=recordings, transcripts=recordings / TABLE, to=self.to / "data" / name,
+                model=self.to / "model", only_audio=only_audio, semantic_tokens=clusters,
             )
         )  # fmt: skip
         self.say(f"  {made.manifest.audio.clips} clips, {made.left_out} left out")
@@ -117,7 +123,8 @@ class Recipe:
     def _train(self, stage: str) -> None:
         if (self.to / "model" / f"{stage}.safetensors").exists():
             return
-        folders = {"model": self.to / "model", "data": self.to / "data", "run": self.to / "runs" / stage}
+        data = self.to / "data" / ("semantic" if stage == "semantic" else "train")
+        folders = {"model": self.to / "model", "data": data, "run": self.to / "runs" / stage}
         places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
         config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
         run_training(config, stage, say=self.say)
@@ -140,11 +147,11 @@ class Recipe:
                 config,
                 networks,
                 tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
-                voices=choose_voices(open_tokens(self.to / "data", config), config.semantic.rate_hz),
+                voices=choose_voices(open_tokens(self.to / "data" / "train", config), config.semantic.rate_hz),
                 dtype="bfloat16",
                 codec_dtype="bfloat16",
             )
-        copies = {self.to / "data" / CLUSTERS: target / CLUSTERS}
+        copies = {self.to / "data" / "train" / CLUSTERS: target / CLUSTERS}
         for name in checkpoint.NETWORKS:
             copies[self.to / "runs" / name / METRICS] = self._report / "training" / f"{name}.jsonl"
         try:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +82,26 @@ def synthesize(lines: Sequence[Line], folder: Path, progress: Callable[[int, int
                         progress(len(lines) - len(todo) + done, len(lines))
             finally:
                 pool.shutdown(cancel_futures=True)
-        with replacing(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            table.writerows((line.file, line.text, line.speaker.name) for line in lines)
+        write_table(folder, [(line.file, line.text, line.speaker.name) for line in lines])
     except OSError as error:
         raise TrainingError(f"cannot write the speech to {folder}: {error}") from error
+
+
+def write_table(folder: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write the table of a folder of speech: rows of `COLUMNS`. Raises OSError."""
+    with replacing(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        table.writerows(rows)
+
+
+def read_table(folder: Path) -> list[dict[str, str]]:
+    """The rows of the table of a folder of speech. Raises TrainingError."""
+    try:
+        with (folder / TABLE).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise TrainingError(f"there is no speech in {folder}: {error}") from error
 
 
 def find_espeak() -> str:

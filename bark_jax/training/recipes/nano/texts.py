@@ -22,7 +22,7 @@ _NAMES = ("name", "city", "language", "weekday", "month")
 _NUMBERS = ("number", "small", "large", "several", "thousands", "hours")
 _MARKS = {"comma": ",", "full_stop": ".", "question_mark": "?", "exclamation_mark": "!"}
 _LABELS = (*_NAMES, *_NUMBERS, *_MARKS, "clock", "ordinal", "percent", "figures")
-_FILES = ("train", "held_out")
+_FILES = ("train", "more", "held_out")
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}  # of ordinals in digits; elsewhere th
 _SPOKEN = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?!\d)|(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?P<end>st|nd|rd|th|%)?"
@@ -32,32 +32,41 @@ _SPOKEN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Sentences as typed. None of `held_out` is said in `train`, however it is written."""
+    """Sentences as typed. None is said twice in all of them, however it is written."""
 
-    train: list[str]
+    train: list[str]  # for every network
+    more: list[str]  # for the semantic one, which has the words to learn
     held_out: list[str]
 
 
-def make_texts(train: int = 12_000, held_out: int = 200, seed: int = 0) -> Texts:
-    """So many different sentences, the same for the same seed. Raises TrainingError if the grammar has too few."""
+def make_texts(train: int = 12_000, more: int = 24_000, held_out: int = 200, seed: int = 0) -> Texts:
+    """So many different sentences, the same for the same seed. Raises TrainingError if the grammar has too few.
+
+    `train` and `held_out` do not depend on how many more there are.
+    """
     rng = np.random.default_rng(seed)
     dealer = Dealer(read_grammar(), rng, _LABELS)
     sentences: dict[tuple[str, ...], str] = {}
-    for _ in range(_TRIES * (train + held_out)):
+    _deal(dealer, rng, sentences, train + held_out)
+    texts = [list(sentences.values())[i] for i in rng.permutation(len(sentences))]
+    _deal(dealer, rng, sentences, train + held_out + more)
+    return Texts(train=texts[held_out:], more=list(sentences.values())[len(texts) :], held_out=texts[:held_out])
+
+
+def _deal(dealer: Dealer, rng: np.random.Generator, sentences: dict[tuple[str, ...], str], count: int) -> None:
+    """Add sentences, words → as typed, until there are so many."""
+    for _ in range(_TRIES * count):
+        if len(sentences) == count:
+            return
         spans = dealer.deal("sentence")
         words = tuple(word for span in spans for word in span.words)
         if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS:
             sentences[words] = _write(spans, rng)
-        if len(sentences) == train + held_out:
-            break
-    else:
-        raise TrainingError(f"the grammar has only {len(sentences)} different sentences: ask for fewer")
-    texts = [list(sentences.values())[i] for i in rng.permutation(len(sentences))]
-    return Texts(train=texts[held_out:], held_out=texts[:held_out])
+    raise TrainingError(f"the grammar has only {len(sentences)} different sentences: ask for fewer")
 
 
 def write_texts(texts: Texts, folder: Path) -> None:
-    """Write train.txt and held_out.txt, a sentence a line. Raises OSError."""
+    """Write train.txt, more.txt and held_out.txt, a sentence a line. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in _FILES:
         with replacing(folder / f"{name}.txt") as temporary:
