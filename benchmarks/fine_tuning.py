@@ -4,7 +4,8 @@
 
 Without --start a PyTorch checkpoint of small's sizes with transformers' own random weights is written and converted:
 time and memory do not depend on values. Every case is a run of `run_training` on clips of random tokens, four seconds
-each, in a process of its own; its first step, which compiles, is not timed. The host's peak counts all resident memory.
+each and without voices, so that all are of one length, in a process of its own; its first step, which compiles, is not
+timed. The host's peak counts all resident memory.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def measure(start: Path, stage: str, mode: str, batch: int, steps: int) -> Row:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         config = RunConfig(
-            model=folder / "model", data=folder, run=folder / "run", start=str(start), batch=batch,
+            model=folder / "model", data=folder, run=folder / "run", start=str(start), batch=batch, history=0,
             train=TrainConfig(steps=steps + 1, warmup_steps=0, learning_rate=1e-4),
             lora=LoraConfig() if mode == "LoRA" else None,
             schedule=Schedule(log_every=1, save_every=steps + 1, sample_every=0, held_out=0),

@@ -69,6 +69,7 @@ def test_a_mesh_of_other_axes_is_refused(axes: tuple[str, ...]) -> None:
         Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=jax.make_mesh((1,) * len(axes), axes))
 
 
+@pytest.mark.slow
 def test_eight_devices() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "eight_devices.py")]
     done = subprocess.run(command, env=on_cpu(devices=8), capture_output=True, text=True, timeout=PATIENCE)
