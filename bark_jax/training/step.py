@@ -177,7 +177,9 @@ class Trainer:
             self.learning_rate, weight_decay=train.weight_decay, consistent_rms=_MUON_STEP,
             muon_weight_dimension_numbers=partial(jax.tree.map, lambda x: optax.contrib.MuonDimensionNumbers()),
         )  # fmt: skip
-        chosen = adamw if train.optimizer == "adamw" else optax.partition({True: muon, False: adamw}, _are_matrices)
+        chosen = adamw
+        if train.optimizer == "muon":
+            chosen = optax.partition({"muon": muon, "adamw": adamw}, _choose_optimizers)
         return optax.chain(optax.clip_by_global_norm(train.clip_norm), chosen)
 
     def learning_rate(self, step: Array) -> Array:
@@ -219,9 +221,9 @@ class Trainer:
         return jax.tree_util.tree_map_with_path(lambda path, x: put(x, _sharding(path, mesh)), state)
 
 
-def _are_matrices(parameters: Mapping[str, Array]) -> dict[str, bool]:
-    """Which parameters are matrices of a transformer's blocks."""
-    return {path: path.startswith("blocks.") and x.ndim == 2 for path, x in parameters.items()}
+def _choose_optimizers(parameters: Mapping[str, Array]) -> dict[str, str]:
+    """Muon for the matrices of a transformer's blocks, AdamW for its vectors, embeddings and head."""
+    return {path: "muon" if path.startswith("blocks.") and x.ndim == 2 else "adamw" for path, x in parameters.items()}
 
 
 def _sharding(path: tuple[Any, ...], mesh: Mesh) -> NamedSharding:
