@@ -17,7 +17,7 @@ from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
 from bark_jax.training.recipes.nano.evaluate import Heard, make_report, read_speech, summarize
 from bark_jax.training.recipes.nano.recipe import Recipe
 from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import SPEAKERS, TABLE, all_speak, synthesize, take_turns, trim
+from bark_jax.training.recipes.nano.speech import SPEAKERS, TABLE, all_speak, synthesize, take_turns, trim, write_table
 from bark_jax.training.recipes.nano.word_errors import word_error_rate, word_errors
 
 MOST_BYTES = 11_500_000  # of the model's parameters, two bytes each, so that the wheel has room for it
@@ -124,7 +124,9 @@ def test_the_recogniser_understands_espeak(tmp_path: Path) -> None:
     assert recognizer(np.zeros(24_000, np.float32), 24_000) != heard[0].split()
 
 
-def test_speech_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_speech_that_is_not_there_or_cannot_be_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"cannot write the table of the speech in .*nowhere"):
+        write_table(tmp_path / "nowhere", [])
     with pytest.raises(TrainingError, match="no speech"):
         list(read_speech(tmp_path, 24_000))
 

@@ -100,6 +100,8 @@ def test_files_of_sentences_are_read_as_they_were_written(tmp_path: Path) -> Non
     assert read_texts(tmp_path / "texts") == made
     with pytest.raises(TrainingError, match="nowhere"):
         read_texts(tmp_path / "nowhere")
+    with pytest.raises(TrainingError, match=r"cannot write the sentences to .*train\.txt"):
+        write_texts(made, tmp_path / "texts" / "train.txt")
 
 
 def test_a_grammar_that_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,11 +66,14 @@ def _deal(dealer: Dealer, rng: np.random.Generator, sentences: dict[tuple[str, .
 
 
 def write_texts(texts: Texts, folder: Path) -> None:
-    """Write train.txt, more.txt and held_out.txt, a sentence a line. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        with replacing(folder / f"{name}.txt") as temporary:
-            temporary.write_text("".join(f"{text}\n" for text in getattr(texts, name)), encoding="utf-8")
+    """Write train.txt, more.txt and held_out.txt, a sentence a line. Raises TrainingError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            with replacing(folder / f"{name}.txt") as temporary:
+                temporary.write_text("".join(f"{text}\n" for text in getattr(texts, name)), encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"cannot write the sentences to {folder}: {error}") from error
 
 
 def read_texts(folder: Path) -> Texts:
