@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 from bark_jax.checkpoint import NETWORKS, VERSION, CheckpointError, is_checkpoint
 
 NANO = "nano"  # the model that this package brings
-_PATIENCE = 10.0  # seconds for the hub's first answer
+_PATIENCE = 10.0  # seconds to connect to the hub, and again for its first answer
 
 _SETTINGS = ("config.json", "generation_config.json", "tokenizer*.json", "vocab.txt", "speaker_embeddings*", "voices/*")
 _VOICES = ("speaker_embeddings", "assets/prompts")  # folders
@@ -38,7 +38,7 @@ _EXPECTED = (
     "config.json with model.safetensors or pytorch_model.bin (or their shards), "
     "or Suno's text.pt, coarse.pt and fine.pt (or text_2.pt, …)"
 )
-_INSTEAD = f"a local folder or --model {NANO}, the built-in voice, needs no hub"
+_INSTEAD = f"a local folder or --model {NANO}, the built-in model, needs no hub"
 _UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
 
 
@@ -85,7 +85,7 @@ def resolve(
 def _built_in() -> Path:
     folder = Path(__file__).with_name(NANO)
     if not is_checkpoint(folder):
-        raise CheckpointError(f"this installation lacks its built-in voice, {folder}: install bark-jax again")
+        raise CheckpointError(f"this installation lacks its built-in model, {folder}: install bark-jax again")
     return folder
 
 
@@ -154,14 +154,15 @@ def download(
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
         raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
-    listed, answered = weights is not None, True
-    if weights is None:
-        try:
-            # Not list_repo_files: without a network that retries for half a minute.
-            files = HfApi(token=token).model_info(repository, revision=revision, timeout=_PATIENCE).siblings or []
-            weights, listed = _weight_patterns(file.rfilename for file in files), True
-        except Exception as error:  # whatever it is, the next call turns to the cache or fails in the same way
-            weights, answered = (), not _is_of_network(error)
+    listed = answered = True
+    try:
+        # Not list_repo_files: without a network that retries for half a minute.
+        files = HfApi(token=token).model_info(repository, revision=revision, timeout=_PATIENCE).siblings or []
+        if weights is None:
+            weights = _weight_patterns(file.rfilename for file in files)
+    except Exception as error:  # whatever it is, the next call turns to the cache or fails in the same way
+        listed, answered = weights is not None, not _is_of_network(error)
+        weights = weights or ()
     try:
         folder = snapshot_download(
             repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights],

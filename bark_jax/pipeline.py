@@ -104,7 +104,7 @@ class Bark:
         """Load a model.
 
         source: a converted checkpoint; a folder with Suno's or Hugging Face's files, or a hub id (`suno/bark-small`),
-        which is converted once into the user's cache; `nano`, the small voice that this package brings; or
+        which is converted once into the user's cache; `nano`, the small model that this package brings; or
         `random:tiny`, `random:small`, `random:large` for random weights. dtype: what the transformers compute in,
         "float32" or "bfloat16" (default: float32 on CPU, bfloat16 elsewhere; the codec is always float32); param_dtype:
         what they are stored in (default: dtype). mesh: several devices to share the work, see `bark_jax.sharding`.

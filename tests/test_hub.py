@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from bark_jax import hub
 from bark_jax.checkpoint import FORMAT, CheckpointError
@@ -376,16 +376,24 @@ def answer(status: int) -> HfHubHTTPError:
     return HfHubHTTPError("no", response=httpx.Response(status, request=request))
 
 
-def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weights", [None, ["*.pt"]])
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, weights: list[str] | None) -> None:
+    def look_into_the_cache(*arguments: Any, local_files_only: bool, **options: Any) -> None:
+        assert local_files_only
+        raise LocalEntryNotFoundError("not there")
+
+    monkeypatch.setattr(hub, "snapshot_download", look_into_the_cache)
     with socket.create_server(("localhost", 0)) as silent:
         endpoint = f"http://localhost:{silent.getsockname()[1]}"
         monkeypatch.setattr(hub, "HfApi", partial(HfApi, endpoint=endpoint))
         monkeypatch.setattr(hub, "_PATIENCE", 0.2)
         with pytest.raises(HubUnreachableError, match=r"no network.*--model nano"):
-            resolve("nobody/nothing-of-this-name")
+            hub.download("nobody/nothing-of-this-name", weights=weights)
+        silent.settimeout(1)
+        silent.accept()[0].close()  # it was asked
 
 
-def test_the_built_in_voice_is_found_whatever_folders_there_are(
+def test_the_built_in_model_is_found_whatever_folders_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -394,7 +402,7 @@ def test_the_built_in_voice_is_found_whatever_folders_there_are(
     with pytest.raises(CheckpointError, match="holds no Bark checkpoint"):
         resolve(f"./{NANO}")
     monkeypatch.setattr(hub, "__file__", str(tmp_path / "hub.py"))
-    with pytest.raises(CheckpointError, match="lacks its built-in voice"):
+    with pytest.raises(CheckpointError, match="lacks its built-in model"):
         resolve(NANO)
 
 
@@ -413,6 +421,7 @@ def test_a_hub_without_an_answer_is_out_of_reach(
     def fail(*arguments: Any, **options: Any) -> None:
         raise failure
 
+    monkeypatch.setattr(hub, "HfApi", fail)
     monkeypatch.setattr(hub, "snapshot_download", fail)
     with pytest.raises(CheckpointError) as raised:
         hub.download("suno/bark-small", weights=["*"])

@@ -38,7 +38,7 @@ from bark_jax.voice_library import voice_file
 
 DEFAULT_OUTPUT = Path("bark.wav")
 _NANO_SPEAKS = (
-    f"{NANO} speaks, the built-in voice of 855 English words; "
+    f"{NANO} speaks, the built-in model: it knows 855 English words and guesses at others; "
     f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
 )
 
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_text(parser)
     parser.add_argument(
         "--model",
-        help=f"a folder (./{NANO} if that is its name), a hub repository, {NANO} (the built-in voice) or random:small "
+        help=f"a folder (./{NANO} if that is its name), a hub repository, {NANO} (the built-in model) or random:small "
         f"(default: {DEFAULT_MODEL}; {NANO} if the hub cannot be reached)",
     )
     parser.add_argument(
@@ -130,15 +130,20 @@ def _load(options: argparse.Namespace) -> tuple[Bark, float]:
 
 
 def _load_default(options: argparse.Namespace) -> Bark:
-    """The default model, or without a network the built-in one, unless a voice is asked for that only the other has."""
+    """The default model, or the built-in one where the hub cannot be reached.
+
+    Raises HubUnreachableError for a voice, asked for by name, that the built-in one does not have.
+    """
     options.model = DEFAULT_MODEL
     try:
         return _load_named(options)
     except HubUnreachableError as error:
         bark = _open(NANO, options)
         try:
-            bark.find_voice(options.voice)
-        except VoiceError:
+            for voice in (options.voice, *dict(options.speaker).values()):
+                bark.find_voice(voice)
+        except VoiceError as reason:
+            error.add_note(f"({NANO}, the built-in model, cannot speak either: {reason})")
             raise error from None
         options.model = NANO
         note(f"warning: {DEFAULT_MODEL} cannot be reached: {_NANO_SPEAKS}")

@@ -87,8 +87,11 @@ def _trim(batch: Example) -> Example:
 
 
 def _cut(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The first columns of rows [B, N] that hold so many positions each: a multiple of N's eighth, a power of two."""
-    unit = max(_LEAST_UNIT, 1 << (rows.shape[1] // 8).bit_length() - 1)
+    """The first columns of rows [B, N], enough for the longest of the lengths [B].
+
+    They are rounded up to a unit, the largest power of two in an eighth of N but not less than the least, or to N.
+    """
+    unit = max(_LEAST_UNIT, 1 << max(0, (rows.shape[1] // 8).bit_length() - 1))
     return rows[:, : -(-int(lengths.max()) // unit) * unit]
 
 

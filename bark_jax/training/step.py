@@ -1,4 +1,4 @@
-"""One training step of any of the four networks: gradients, clipping, AdamW, moving averages, codebooks.
+"""One training step of any of the four networks: gradients, clipping, AdamW or Muon, moving averages, codebooks.
 
     trainer = Trainer(config=bark.config, stage="semantic", train=TrainConfig(steps=1000))
     state, frozen = trainer.start(bark.semantic)
@@ -40,7 +40,7 @@ from bark_jax.training.losses import Loss
 Parameters: TypeAlias = dict[str, Array]
 """Dotted path → value; adapters have their prefix before the path of the weight."""
 
-_MUON_STEP = 0.2  # root mean square of its updates at a learning rate of 1: what AdamW's are like
+MUON_STEP = 0.2  # root mean square of its updates at a learning rate of 1: what AdamW's are like
 CODEBOOKS = "quantizer.codebooks"  # follow moving averages instead of gradients
 
 _LOSSES: dict[str, Callable[..., Loss]] = {
@@ -167,20 +167,21 @@ class Trainer:
         return checkpoint.abstract_network(self.config, self.stage, dtype=self.train.dtype)
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Clipping, then AdamW, or Muon for the matrices of blocks with steps as large as AdamW's would be."""
+        """Clipping, then AdamW, or Muon for the matrices of blocks and AdamW for the rest."""
         train = self.train
         adamw = optax.adamw(
             self.learning_rate, train.beta1, train.beta2,
             weight_decay=train.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1),
         )  # fmt: skip
-        muon = optax.contrib.muon(
-            self.learning_rate, weight_decay=train.weight_decay, consistent_rms=_MUON_STEP,
+        both = optax.partition({"muon": self._muon(), "adamw": adamw}, _choose_optimizers)
+        return optax.chain(optax.clip_by_global_norm(train.clip_norm), both if train.optimizer == "muon" else adamw)
+
+    def _muon(self) -> optax.GradientTransformation:
+        """For matrices, with steps as large as AdamW's would be."""
+        return optax.contrib.muon(
+            self.learning_rate, weight_decay=self.train.weight_decay, consistent_rms=MUON_STEP,
             muon_weight_dimension_numbers=partial(jax.tree.map, lambda x: optax.contrib.MuonDimensionNumbers()),
         )  # fmt: skip
-        chosen = adamw
-        if train.optimizer == "muon":
-            chosen = optax.partition({"muon": muon, "adamw": adamw}, _choose_optimizers)
-        return optax.chain(optax.clip_by_global_norm(train.clip_norm), chosen)
 
     def learning_rate(self, step: Array) -> Array:
         """Of the step after so many: a line up to the highest, reached after `warmup_steps`, then half a cosine."""
@@ -227,7 +228,7 @@ def _choose_optimizers(parameters: Mapping[str, Array]) -> dict[str, str]:
 
 
 def _sharding(path: tuple[Any, ...], mesh: Mesh) -> NamedSharding:
-    """Of a leaf of the state; the dictionaries in it are of parameters, whatever holds them."""
+    """Of a leaf of the state: that of the parameter whose name is the innermost; others are on every device."""
     names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
     return parameter_sharding(names[-1] if names else "", mesh)
 

@@ -13,11 +13,12 @@ from bark_jax import checkpoint
 from bark_jax.audio import read_audio
 from bark_jax.training import TrainingError, open_tokens
 from bark_jax.training.recipes.nano import speech
-from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
+from bark_jax.training.recipes.nano.config import nano_config
 from bark_jax.training.recipes.nano.evaluate import Heard, make_report, read_speech, summarize
 from bark_jax.training.recipes.nano.recipe import Recipe
 from bark_jax.training.recipes.nano.recognizer import Recognizer
 from bark_jax.training.recipes.nano.speech import SPEAKERS, TABLE, all_speak, synthesize, take_turns, trim, write_table
+from bark_jax.training.recipes.nano.tokenizer import make_tokenizer
 from bark_jax.training.recipes.nano.word_errors import word_error_rate, word_errors
 
 MOST_BYTES = 11_500_000  # of the model's parameters, two bytes each, so that the wheel has room for it
@@ -26,16 +27,15 @@ needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-
 
 
 def test_the_model_is_small_enough_to_ship() -> None:
-    config = nano_config(TEXT_VOCAB)
+    config = nano_config()
     shapes = [shape for name in checkpoint.NETWORKS for shape in checkpoint.parameter_shapes(config, name).values()]
     assert 2 * sum(map(math.prod, shapes)) <= MOST_BYTES
 
 
-@pytest.mark.parametrize("vocab", [300, 801])
-def test_token_ids_have_no_gaps(vocab: int) -> None:
-    config = nano_config(vocab)
+def test_token_ids_have_no_gaps() -> None:
+    config = nano_config()
     semantic, coarse, fine = config.semantic, config.coarse, config.fine
-    assert semantic.gpt.input_vocab == semantic.vocab + 1 + vocab + 2
+    assert semantic.gpt.input_vocab == semantic.vocab + 1 + make_tokenizer().get_vocab_size() + 2
     assert semantic.infer + 1 == semantic.gpt.input_vocab
     assert coarse.infer + 1 == coarse.gpt.input_vocab
     assert coarse.semantic_pad == coarse.gpt.output_vocab == semantic.vocab + 2 * config.codec.codebook_size
@@ -129,6 +129,9 @@ def test_speech_that_is_not_there_or_cannot_be_is_told(tmp_path: Path) -> None:
         write_table(tmp_path / "nowhere", [])
     with pytest.raises(TrainingError, match="no speech"):
         list(read_speech(tmp_path, 24_000))
+    (tmp_path / TABLE).write_text("file,text,speaker\na.wav,Hello.\n")
+    with pytest.raises(TrainingError, match=rf"{TABLE} is damaged"):
+        list(read_speech(tmp_path, 24_000))
 
 
 def test_the_report_compares_with_espeak_by_speaker() -> None:
@@ -149,10 +152,10 @@ def test_the_report_compares_with_espeak_by_speaker() -> None:
 
 def test_steps_make_what_is_missing_and_keep_what_is_there(tmp_path: Path) -> None:
     said: list[str] = []
-    recipe = Recipe(to=tmp_path, train=300, more=5, held_out=5, text_vocab=200, say=said.append)
+    recipe = Recipe(to=tmp_path, train=300, lists=5, held_out=5, say=said.append)
     recipe.run(["texts", "model"])
     config = checkpoint.read_config(tmp_path / "model")
-    assert config == nano_config(200)
+    assert config == nano_config()
     assert (tmp_path / "model" / "tokenizer.json").exists()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     recipe.run(["texts", "model"])
@@ -170,9 +173,9 @@ def test_an_unknown_step_is_told_with_those_there_are(tmp_path: Path) -> None:
 def test_the_whole_recipe_of_a_few_steps(tmp_path: Path) -> None:
     pytest.importorskip("pocketsphinx")
     shorten = ("train.steps=2", "train.warmup_steps=1", "batch=2", "schedule.sample_every=0", "schedule.held_out=0.1")
-    recipe = Recipe(to=tmp_path, train=400, more=20, held_out=4, overrides=shorten, say=lambda line: None)
+    recipe = Recipe(to=tmp_path, train=400, lists=20, held_out=4, overrides=shorten, say=lambda line: None)
     recipe.run()
-    assert len(open_tokens(tmp_path / "data" / "semantic", nano_config(TEXT_VOCAB))) == 420
+    assert len(open_tokens(tmp_path / "data" / "semantic", nano_config())) == 420
     assert {path.stem for path in (tmp_path / "nano" / "voices").iterdir()} == {s.name for s in SPEAKERS}
     report = tmp_path / "nano" / "report"
     assert "| nano |" in (report / "report.md").read_text()

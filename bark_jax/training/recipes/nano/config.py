@@ -9,8 +9,7 @@ from bark_jax.config import (
     GPTConfig,
     SemanticConfig,
 )
-
-TEXT_VOCAB = 105  # entries of its tokenizer: single characters, which teach how words sound sooner than whole words
+from bark_jax.training.recipes.nano.tokenizer import TEXT_VOCAB
 
 _SEMANTIC_VOCAB = 384
 _MAX_TEXT = 80  # tokens; a sentence of the domain has 67 at most
@@ -24,10 +23,10 @@ _MAX_SEMANTIC, _MAX_HISTORY, _WINDOW = 128, 180, 40  # 2.6, 1.8 and 0.4 seconds
 _FINE_WINDOW = 128  # frames, 2.6 seconds
 
 
-def nano_config(text_vocab: int) -> BarkConfig:
-    """A model for a tokenizer of so many entries."""
+def nano_config() -> BarkConfig:
+    """The model for the tokenizer of `make_tokenizer`."""
     text_offset = _SEMANTIC_VOCAB + 1  # behind `pad`
-    text_pad = text_offset + text_vocab
+    text_pad = text_offset + TEXT_VOCAB
     codes = _SEMANTIC_VOCAB + _COARSE_CODEBOOKS * _CODEC.codebook_size
     return BarkConfig(
         semantic=SemanticConfig(

@@ -46,7 +46,8 @@ class Heard:
 def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
     """Measure a model on a folder of held-out speech (of `speech.synthesize`, its speakers voices of the model).
 
-    Writes report.json, report.md and a few samples into the folder `to`; the report is returned. Raises TrainingError.
+    Writes a few samples, report.md and at last report.json into the folder `to`; the report is returned. Raises
+    TrainingError, and AudioError for a damaged file of speech.
     """
     recognizer = Recognizer()
     original = list(read_speech(speech, bark.config.codec.sample_rate))
@@ -61,7 +62,7 @@ def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
         (to / SAMPLES).mkdir(parents=True, exist_ok=True)
         for index, utterance in enumerate(nano[:SAMPLE_COUNT]):
             write_audio(to / SAMPLES / f"{index}.ogg", utterance.waveform, utterance.sample_rate)
-        for name, content in ((REPORT, json.dumps(report, indent=2)), (SUMMARY, summarize(report))):
+        for name, content in ((SUMMARY, summarize(report)), (REPORT, json.dumps(report, indent=2))):
             with replacing(to / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
     except OSError as error:
@@ -70,7 +71,7 @@ def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
 
 
 def read_speech(folder: Path, sample_rate: int) -> Iterator[Utterance]:
-    """The speech in a folder of `speech.synthesize`. Raises TrainingError."""
+    """The speech in a folder of `speech.synthesize`. Raises TrainingError, and AudioError for a damaged file."""
     for row in read_table(folder):
         waveform = read_audio(folder / row["file"], sample_rate)
         yield Utterance(text=row["text"], speaker=row["speaker"], waveform=waveform, sample_rate=sample_rate)

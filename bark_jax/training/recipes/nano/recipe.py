@@ -1,7 +1,7 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
-Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), data/train/ and
-data/semantic/ (the same and more), runs/ and nano/: the model, and a report with the trainings' logs.
+Under one folder: texts/, speech/ and held_out/ (speech too), model/ (configuration, tokenizer and networks as they are
+trained), data/train/ and data/semantic/, runs/ and nano/: the model, and a report with the trainings' logs.
 """
 
 import json
@@ -20,19 +20,11 @@ from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
-from bark_jax.training.recipes.nano.config import TEXT_VOCAB, nano_config
+from bark_jax.training.recipes.nano.config import nano_config
 from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
-from bark_jax.training.recipes.nano.speech import (
-    TABLE,
-    Line,
-    find_espeak,
-    read_table,
-    synthesize,
-    take_turns,
-    write_table,
-)
-from bark_jax.training.recipes.nano.texts import make_texts, read_texts, write_texts
-from bark_jax.training.recipes.nano.tokenizer import train_tokenizer
+from bark_jax.training.recipes.nano.speech import TABLE, read_table, synthesize, take_turns, write_table
+from bark_jax.training.recipes.nano.texts import FILES, make_texts, read_texts, write_texts
+from bark_jax.training.recipes.nano.tokenizer import make_tokenizer
 from bark_jax.training.run import RunConfig, run_training
 from bark_jax.voice import Voice, VoiceMetadata
 
@@ -44,13 +36,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Where it is all made, and how much of it. A folder that was begun with other numbers keeps what is there."""
+    """Where it is all made, and how much of it. A folder that was begun with other numbers keeps what is there.
+
+    The semantic stage has the words to learn, and lists of them beside the sentences; the other stages learn sounds.
+    """
 
     to: Path
-    train: int = 12_000  # sentences
-    more: int = 24_000  # that only the semantic stage learns
-    held_out: int = 200
-    text_vocab: int = TEXT_VOCAB
+    train: int = 12_000  # sentences that all stages learn
+    lists: int = 24_000  # of words, which only the semantic stage learns
+    held_out: int = 200  # sentences to test with
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
     say: Say = print
 
@@ -64,7 +58,7 @@ class Recipe:
             "audio": lambda: self._prepare("train", "speech/train", only_audio=True),
             "codec": lambda: self._train("codec"),
             "tokens": lambda: self._prepare("train", "speech/train"),
-            "more": lambda: self._prepare("semantic", "speech", clusters=self.to / "data" / "train" / CLUSTERS),
+            "semantic_data": lambda: self._prepare("semantic", "speech", clusters=self._clusters),
             "semantic": lambda: self._train("semantic"),
             "coarse": lambda: self._train("coarse"),
             "fine": lambda: self._train("fine"),
@@ -82,33 +76,33 @@ class Recipe:
                 step()
 
     def _texts(self) -> None:
-        if not (self.to / "texts" / "held_out.txt").exists():
-            write_texts(make_texts(self.train, self.more, self.held_out), self.to / "texts")
+        if not all((self.to / "texts" / f"{name}.txt").exists() for name in FILES):
+            write_texts(make_texts(self.train, self.lists, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
         folder = self.to / "model"
         if checkpoint.is_checkpoint(folder):
             return
-        tokenizer = train_tokenizer(read_texts(self.to / "texts").train, self.text_vocab)
-        checkpoint.write_model_folder(folder, nano_config(self.text_vocab), tokenizer_json=tokenizer.to_str())
+        checkpoint.write_model_folder(folder, nano_config(), tokenizer_json=make_tokenizer().to_str())
 
     def _speech(self) -> None:
         texts, folder = read_texts(self.to / "texts"), self.to / "speech"
-        for name in ("held_out", "train", "more"):
-            if not (folder / name / TABLE).exists():
-                self._synthesize(take_turns(getattr(texts, name)), folder / name)
-        if not (folder / TABLE).exists():  # what the semantic stage learns
-            rows = [(name, row) for name in ("train", "more") for row in read_table(folder / name)]
+        self._synthesize(texts.held_out, self.to / "held_out")
+        self._synthesize(texts.train, folder / "train")
+        self._synthesize(texts.lists, folder / "lists")
+        if not (folder / TABLE).exists():
+            rows = [(name, row) for name in ("train", "lists") for row in read_table(folder / name)]
             write_table(folder, [(f"{name}/{row['file']}", row["text"], row["speaker"]) for name, row in rows])
 
-    def _synthesize(self, lines: Sequence[Line], folder: Path) -> None:
-        find_espeak()
+    def _synthesize(self, texts: Sequence[str], folder: Path) -> None:
+        if (folder / TABLE).exists():
+            return
 
         def progress(done: int, total: int) -> None:
             if done % 1000 == 0 or done == total:
                 self.say(f"  {done} of {total} sentences spoken")
 
-        synthesize(lines, folder, progress)
+        synthesize(take_turns(texts), folder, progress)
 
     def _prepare(self, name: str, speech: str, *, only_audio: bool = False, clusters: Path | None = None) -> None:
         recordings = self.to / speech
@@ -128,6 +122,10 @@ class Recipe:
         places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
         config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
         run_training(config, stage, say=self.say)
+
+    @property
+    def _clusters(self) -> Path:
+        return self.to / "data" / "train" / CLUSTERS
 
     @property
     def _report(self) -> Path:
@@ -151,7 +149,7 @@ class Recipe:
                 dtype="bfloat16",
                 codec_dtype="bfloat16",
             )
-        copies = {self.to / "data" / "train" / CLUSTERS: target / CLUSTERS}
+        copies = {self._clusters: target / CLUSTERS}
         for name in checkpoint.NETWORKS:
             copies[self.to / "runs" / name / METRICS] = self._report / "training" / f"{name}.jsonl"
         try:
@@ -164,7 +162,7 @@ class Recipe:
     def _evaluate(self) -> None:
         if not (self._report / REPORT).exists():
             bark = Bark.from_pretrained(self.to / NANO)
-            evaluate(bark, self.to / "speech" / "held_out", self._report)
+            evaluate(bark, self.to / "held_out", self._report)
         self.say((self._report / SUMMARY).read_text(encoding="utf-8"))
 
 

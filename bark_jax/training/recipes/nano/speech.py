@@ -99,12 +99,15 @@ def write_table(folder: Path, rows: Iterable[Sequence[str]]) -> None:
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:
-    """The rows of the table of a folder of speech. Raises TrainingError."""
+    """The rows of the table of a folder of speech, with `COLUMNS`. Raises TrainingError."""
     try:
         with (folder / TABLE).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"there is no speech in {folder}: {error}") from error
+    if any(None in row.values() or tuple(row) != COLUMNS for row in rows):
+        raise TrainingError(f"{folder / TABLE} is damaged: delete it, and the next run writes it again")
+    return rows
 
 
 def find_espeak() -> str:

@@ -1,7 +1,7 @@
 """Sentences to train on and to be tested with: dealt from the domain's grammar, written as people type them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
-from bark_jax.training.recipes.nano.grammar import Dealer, Span, read_grammar
+from bark_jax.training.recipes.nano.grammar import Choice, Dealer, Span, read_grammar, words_of
 from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
 MAX_LETTERS = 72  # of the words, which espeak-ng speaks in about 5 seconds at most
+LIST_WORDS = 6  # in a list of words, at most
 _TRIES = 10  # sentences dealt for each that is wanted: some are too long, or were dealt before
 DIGITS = 0.5  # share of numbers that are written in digits
 HYPHENS = 0.5  # share of the others in which "twenty one" has one
@@ -22,7 +23,7 @@ _NAMES = ("name", "city", "language", "weekday", "month")
 _NUMBERS = ("number", "small", "large", "several", "thousands", "hours")
 _MARKS = {"comma": ",", "full_stop": ".", "question_mark": "?", "exclamation_mark": "!"}
 _LABELS = (*_NAMES, *_NUMBERS, *_MARKS, "clock", "ordinal", "percent", "figures")
-_FILES = ("train", "more", "held_out")
+FILES = ("train", "lists", "held_out")  # .txt
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}  # of ordinals in digits; elsewhere th
 _SPOKEN = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?!\d)|(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?P<end>st|nd|rd|th|%)?"
@@ -32,44 +33,50 @@ _SPOKEN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Sentences as typed. None is said twice in all of them, however it is written."""
+    """What is said, as typed. None of `held_out` is said in `train`, however it is written."""
 
-    train: list[str]  # for every network
-    more: list[str]  # for the semantic one, which has the words to learn
-    held_out: list[str]
+    train: list[str]  # sentences, for every network to learn
+    lists: list[str]  # of words at random, for the semantic one to learn
+    held_out: list[str]  # sentences
 
 
-def make_texts(train: int = 12_000, more: int = 24_000, held_out: int = 200, seed: int = 0) -> Texts:
-    """So many different sentences, the same for the same seed. Raises TrainingError if the grammar has too few.
+def make_texts(train: int, lists: int, held_out: int, seed: int = 0) -> Texts:
+    """So many different sentences, and lists of words, the same for the same seed.
 
-    `train` and `held_out` do not depend on how many more there are.
+    In sentences few words are frequent, and what was said tells much of what comes next; in lists every word is as
+    frequent as any other, and only the text tells. Raises TrainingError if the grammar has too few sentences.
     """
-    rng = np.random.default_rng(seed)
-    dealer = Dealer(read_grammar(), rng, _LABELS)
+    rng, rules = np.random.default_rng(seed), read_grammar()
+    dealer = Dealer(rules, rng, _LABELS)
     sentences: dict[tuple[str, ...], str] = {}
-    _deal(dealer, rng, sentences, train + held_out)
-    texts = [list(sentences.values())[i] for i in rng.permutation(len(sentences))]
-    _deal(dealer, rng, sentences, train + held_out + more)
-    return Texts(train=texts[held_out:], more=list(sentences.values())[len(texts) :], held_out=texts[:held_out])
-
-
-def _deal(dealer: Dealer, rng: np.random.Generator, sentences: dict[tuple[str, ...], str], count: int) -> None:
-    """Add sentences, words → as typed, until there are so many."""
-    for _ in range(_TRIES * count):
-        if len(sentences) == count:
-            return
+    for _ in range(_TRIES * (train + held_out)):
         spans = dealer.deal("sentence")
         words = tuple(word for span in spans for word in span.words)
         if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS:
             sentences[words] = _write(spans, rng)
-    raise TrainingError(f"the grammar has only {len(sentences)} different sentences: ask for fewer")
+        if len(sentences) == train + held_out:
+            break
+    else:
+        raise TrainingError(f"the grammar has only {len(sentences)} different sentences: ask for fewer")
+    texts = [list(sentences.values())[i] for i in rng.permutation(len(sentences))]
+    return Texts(train=texts[held_out:], lists=list(_deal_lists(rules, lists, rng)), held_out=texts[:held_out])
+
+
+def _deal_lists(rules: dict[str, Choice], count: int, rng: np.random.Generator) -> Iterator[str]:
+    """Lists of 1 … `LIST_WORDS` of the grammar's words: none comes again before all others have come."""
+    words, deck = sorted(words_of(rules)), list[str]()
+    for size in rng.integers(1, LIST_WORDS + 1, count).tolist():
+        while len(deck) < size:
+            deck += rng.permutation(words).tolist()
+        yield f"{' '.join(deck[:size])}.".capitalize()
+        del deck[:size]
 
 
 def write_texts(texts: Texts, folder: Path) -> None:
-    """Write train.txt, more.txt and held_out.txt, a sentence a line. Raises TrainingError."""
+    """Write train.txt, lists.txt and held_out.txt, a text a line. Raises TrainingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _FILES:
+        for name in FILES:
             with replacing(folder / f"{name}.txt") as temporary:
                 temporary.write_text("".join(f"{text}\n" for text in getattr(texts, name)), encoding="utf-8")
     except OSError as error:
@@ -79,7 +86,7 @@ def write_texts(texts: Texts, folder: Path) -> None:
 def read_texts(folder: Path) -> Texts:
     """What `write_texts` wrote. Raises TrainingError."""
     try:
-        return Texts(**{name: (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in _FILES})
+        return Texts(**{name: (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in FILES})
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"cannot read the sentences in {folder}: {error}") from error
 
