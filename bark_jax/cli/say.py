@@ -38,7 +38,7 @@ from bark_jax.voice_library import voice_file
 
 DEFAULT_OUTPUT = Path("bark.wav")
 _NANO_SPEAKS = (
-    f"{NANO} speaks, the built-in model: it knows 855 English words and guesses at others; "
+    f"{NANO} speaks, the built-in model: it knows 391 English words and guesses at others; "
     f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
 )
 

@@ -11,11 +11,10 @@ import pytest
 from bark_jax.text import encode_text, load_tokenizer
 from bark_jax.training import TrainingError
 from bark_jax.training.recipes.nano.config import nano_config
-from bark_jax.training.recipes.nano.grammar import Choice, Dealer, Item, Reference, read_grammar, words_of
+from bark_jax.training.recipes.nano.grammar import SOUNDS, Choice, Dealer, Item, Reference, read_grammar, words_of
 from bark_jax.training.recipes.nano.numbers import spell, value
 from bark_jax.training.recipes.nano.recipe import Recipe
 from bark_jax.training.recipes.nano.texts import (
-    LIST_WORDS,
     MAX_WORDS,
     Texts,
     make_texts,
@@ -35,7 +34,7 @@ def rules() -> dict[str, Choice]:
 
 @pytest.fixture(scope="module")
 def texts() -> Texts:
-    return make_texts(Recipe.train, Recipe.lists, Recipe.held_out)
+    return make_texts(Recipe.sounds, Recipe.train, Recipe.held_out)
 
 
 def accepts(rules: dict[str, Choice], words: list[str]) -> bool:
@@ -65,28 +64,25 @@ def test_the_same_seed_gives_the_same_sentences() -> None:
 
 def test_nothing_that_is_held_out_is_trained_however_it_is_written(texts: Texts) -> None:
     sides = texts.train, texts.held_out
-    assert len({tuple(spoken_words(text)) for side in sides for text in side}) == sum(map(len, sides)) == 12_200
+    assert len({tuple(spoken_words(text)) for side in sides for text in side}) == sum(map(len, sides)) == 24_200
 
 
-def test_lists_have_every_word_as_often_as_any_other(texts: Texts, rules: dict[str, Choice]) -> None:
-    lists = [spoken_words(text) for text in texts.lists]
-    counts = Counter(word for words in lists for word in words)
-    assert counts.keys() == words_of(rules)
-    assert max(counts.values()) - min(counts.values()) <= 1
-    assert set(map(len, lists)) == set(range(1, LIST_WORDS + 1))
-    assert all(text[0].isupper() and text.endswith(".") for text in texts.lists)
-    assert sum(map(len, lists)) == pytest.approx(len(lists) * (1 + LIST_WORDS) / 2, rel=0.01)
+def test_sounds_are_of_more_words(texts: Texts, rules: dict[str, Choice]) -> None:
+    words = {word for text in texts.sounds for word in spoken_words(text)}
+    assert len(texts.sounds) == 12_000
+    assert words == words_of(read_grammar(SOUNDS))
+    assert len(words - words_of(rules)) > 400
 
 
 def test_every_word_is_trained_often_and_behind_several_others(texts: Texts, rules: dict[str, Choice]) -> None:
     sentences = [["", *spoken_words(text)] for text in texts.train]
     words = words_of(rules)
-    assert len(words) == 855  # as `bark-jax say` tells
+    assert len(words) == 391  # as `bark-jax say` tells
     counts = Counter(word for sentence in sentences for word in sentence[1:])
     before = Counter(second for _, second in {pair for s in sentences for pair in pairwise(s)})
     assert counts.keys() == words
-    assert min(counts.values()) >= 10
-    assert sum(n >= 3 for n in before.values()) >= 0.85 * len(words)
+    assert min(counts.values()) >= 5
+    assert sum(n >= 3 for n in before.values()) >= 0.7 * len(words)
 
 
 def test_the_recogniser_can_hear_every_held_out_sentence(texts: Texts, rules: dict[str, Choice]) -> None:
@@ -96,7 +92,7 @@ def test_the_recogniser_can_hear_every_held_out_sentence(texts: Texts, rules: di
 
 
 def test_sentences_are_short_and_end_as_sentences_do(texts: Texts) -> None:
-    for text in texts.train:
+    for text in texts.train + texts.sounds:
         assert 1 <= len(spoken_words(text)) <= MAX_WORDS
         assert text[-1] in ".?!"
         assert text[0] == text[0].upper()
@@ -185,6 +181,6 @@ def test_the_tokenizer_knows_whatever_ascii_spells(texts: Texts, tmp_path: Path)
     assert "[UNK]" not in encoding.tokens
     assert tokenizer.encode("In 1984").tokens == ["i", "##n", "1", "##9", "##8", "##4"]
     lengths = [len(encode_text(tokenizer, text, config)) for text in texts.held_out + texts.train[:1000]]
-    assert max(lengths) <= 0.85 * config.max_text
+    assert max(lengths) <= config.max_text
     ids = encode_text(tokenizer, texts.held_out[0], config) - config.text_offset
     assert spoken_words(tokenizer.decode(ids.tolist()).replace(" ##", "")) == spoken_words(texts.held_out[0])

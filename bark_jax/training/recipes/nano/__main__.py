@@ -16,22 +16,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where everything is made")
     steps = ", ".join(Recipe(to=Path()).steps)
     parser.add_argument("--only", action="append", default=[], metavar="STEP", help=f"one of {steps}; may be repeated")
-    parser.add_argument(
-        "--sentences", type=int, default=Recipe.train, metavar="N", help="sentences all stages learn (%(default)s)"
-    )
-    parser.add_argument(
-        "--lists", type=int, default=Recipe.lists, metavar="N",
-        help="lists of words, for the semantic stage alone (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--held-out", type=int, default=Recipe.held_out, metavar="N", help="sentences to test with (%(default)s)"
-    )
+    for option, count, what in (
+        ("--sounds", Recipe.sounds, "sentences for the stages that learn sounds"),
+        ("--train", Recipe.train, "sentences for the semantic stage"),
+        ("--held-out", Recipe.held_out, "sentences to test with"),
+    ):
+        parser.add_argument(option, type=int, default=count, metavar="N", help=f"{what} (%(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every training, as in its TOML"
     )
     options = parser.parse_args(arguments)
     recipe = Recipe(
-        to=options.to, train=options.sentences, lists=options.lists, held_out=options.held_out,
+        to=options.to, sounds=options.sounds, train=options.train, held_out=options.held_out,
         overrides=tuple(options.set), say=note,
     )  # fmt: skip
     return run_command(lambda: recipe.run(options.only))

@@ -14,7 +14,8 @@ import numpy as np
 
 from bark_jax.errors import TrainingError
 
-DOMAIN = Path(__file__).with_name("domain.jsgf")
+DOMAIN = Path(__file__).with_name("domain.jsgf")  # what nano learns to say
+SOUNDS = Path(__file__).with_name("sounds.jsgf")  # more words than that, for the stages that learn sounds
 _HEADER = re.compile(r"#JSGF[^;]*;\s*grammar[^;]*;")
 _TOKEN = re.compile(r"\s*(<\w+>|/\d+/|[()\[\]|;=]|[a-z']+)")
 

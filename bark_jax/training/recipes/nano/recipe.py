@@ -1,7 +1,8 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
-Under one folder: texts/, speech/ and held_out/ (speech too), model/ (configuration, tokenizer and networks as they are
-trained), data/train/ and data/semantic/, runs/ and nano/: the model, and a report with the trainings' logs.
+Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), data/, runs/ and
+nano/: the model, and a report with the trainings' logs. Of texts, speech and data there are sounds, which all stages
+but the semantic one learn, train, which that one learns, and held_out.
 """
 
 import json
@@ -22,7 +23,7 @@ from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
 from bark_jax.training.recipes.nano.config import nano_config
 from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
-from bark_jax.training.recipes.nano.speech import TABLE, read_table, synthesize, take_turns, write_table
+from bark_jax.training.recipes.nano.speech import TABLE, synthesize, take_turns
 from bark_jax.training.recipes.nano.texts import FILES, make_texts, read_texts, write_texts
 from bark_jax.training.recipes.nano.tokenizer import make_tokenizer
 from bark_jax.training.run import RunConfig, run_training
@@ -36,15 +37,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Where it is all made, and how much of it. A folder that was begun with other numbers keeps what is there.
-
-    The semantic stage has the words to learn, and lists of them beside the sentences; the other stages learn sounds.
-    """
+    """Where it is all made, and of how many sentences. A folder that was begun with others keeps what is there."""
 
     to: Path
-    train: int = 12_000  # sentences that all stages learn
-    lists: int = 24_000  # of words, which only the semantic stage learns
-    held_out: int = 200  # sentences to test with
+    sounds: int = 12_000  # for the stages that learn sounds: all but the semantic one
+    train: int = 24_000  # for the semantic stage, which learns words
+    held_out: int = 200  # to test with
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
     say: Say = print
 
@@ -55,10 +53,9 @@ class Recipe:
             "texts": self._texts,
             "model": self._model,
             "speech": self._speech,
-            "audio": lambda: self._prepare("train", "speech/train", only_audio=True),
+            "audio": lambda: self._prepare("sounds", only_audio=True),
             "codec": lambda: self._train("codec"),
-            "tokens": lambda: self._prepare("train", "speech/train"),
-            "semantic_data": lambda: self._prepare("semantic", "speech", clusters=self._clusters),
+            "tokens": self._tokens,
             "semantic": lambda: self._train("semantic"),
             "coarse": lambda: self._train("coarse"),
             "fine": lambda: self._train("fine"),
@@ -77,7 +74,7 @@ class Recipe:
 
     def _texts(self) -> None:
         if not all((self.to / "texts" / f"{name}.txt").exists() for name in FILES):
-            write_texts(make_texts(self.train, self.lists, self.held_out), self.to / "texts")
+            write_texts(make_texts(self.sounds, self.train, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
         folder = self.to / "model"
@@ -86,38 +83,34 @@ class Recipe:
         checkpoint.write_model_folder(folder, nano_config(), tokenizer_json=make_tokenizer().to_str())
 
     def _speech(self) -> None:
-        texts, folder = read_texts(self.to / "texts"), self.to / "speech"
-        self._synthesize(texts.held_out, self.to / "held_out")
-        self._synthesize(texts.train, folder / "train")
-        self._synthesize(texts.lists, folder / "lists")
-        if not (folder / TABLE).exists():
-            rows = [(name, row) for name in ("train", "lists") for row in read_table(folder / name)]
-            write_table(folder, [(f"{name}/{row['file']}", row["text"], row["speaker"]) for name, row in rows])
+        texts = read_texts(self.to / "texts")
+        for name in FILES:
+            folder = self.to / "speech" / name
+            if not (folder / TABLE).exists():
+                synthesize(take_turns(getattr(texts, name)), folder, self._tell)
 
-    def _synthesize(self, texts: Sequence[str], folder: Path) -> None:
-        if (folder / TABLE).exists():
-            return
+    def _tell(self, done: int, total: int) -> None:
+        if done % 1000 == 0 or done == total:
+            self.say(f"  {done} of {total} sentences spoken")
 
-        def progress(done: int, total: int) -> None:
-            if done % 1000 == 0 or done == total:
-                self.say(f"  {done} of {total} sentences spoken")
+    def _tokens(self) -> None:
+        self._prepare("sounds")
+        self._prepare("train", clusters=self._clusters)
 
-        synthesize(take_turns(texts), folder, progress)
-
-    def _prepare(self, name: str, speech: str, *, only_audio: bool = False, clusters: Path | None = None) -> None:
-        recordings = self.to / speech
+    def _prepare(self, name: str, *, only_audio: bool = False, clusters: Path | None = None) -> None:
+        recordings = self.to / "speech" / name
         made = prepare(
             Preparation(
                 recordings=recordings, transcripts=recordings / TABLE, to=self.to / "data" / name,
                 model=self.to / "model", only_audio=only_audio, semantic_tokens=clusters,
             )
         )  # fmt: skip
-        self.say(f"  {made.manifest.audio.clips} clips, {made.left_out} left out")
+        self.say(f"  {name}: {made.manifest.audio.clips} clips, {made.left_out} left out")
 
     def _train(self, stage: str) -> None:
         if (self.to / "model" / f"{stage}.safetensors").exists():
             return
-        data = self.to / "data" / ("semantic" if stage == "semantic" else "train")
+        data = self.to / "data" / ("train" if stage == "semantic" else "sounds")
         folders = {"model": self.to / "model", "data": data, "run": self.to / "runs" / stage}
         places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
         config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
@@ -125,7 +118,7 @@ class Recipe:
 
     @property
     def _clusters(self) -> Path:
-        return self.to / "data" / "train" / CLUSTERS
+        return self.to / "data" / "sounds" / CLUSTERS
 
     @property
     def _report(self) -> Path:
@@ -162,7 +155,7 @@ class Recipe:
     def _evaluate(self) -> None:
         if not (self._report / REPORT).exists():
             bark = Bark.from_pretrained(self.to / NANO)
-            evaluate(bark, self.to / "held_out", self._report)
+            evaluate(bark, self.to / "speech" / "held_out", self._report)
         self.say((self._report / SUMMARY).read_text(encoding="utf-8"))
 
 

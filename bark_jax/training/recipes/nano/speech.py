@@ -4,7 +4,7 @@ import csv
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,20 +82,12 @@ def synthesize(lines: Sequence[Line], folder: Path, progress: Callable[[int, int
                         progress(len(lines) - len(todo) + done, len(lines))
             finally:
                 pool.shutdown(cancel_futures=True)
-    except OSError as error:
-        raise TrainingError(f"cannot write the speech to {folder}: {error}") from error
-    write_table(folder, [(line.file, line.text, line.speaker.name) for line in lines])
-
-
-def write_table(folder: Path, rows: Iterable[Sequence[str]]) -> None:
-    """Write the table of a folder of speech: rows of `COLUMNS`. Raises TrainingError."""
-    try:
         with replacing(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(COLUMNS)
-            table.writerows(rows)
+            table.writerows((line.file, line.text, line.speaker.name) for line in lines)
     except OSError as error:
-        raise TrainingError(f"cannot write the table of the speech in {folder}: {error}") from error
+        raise TrainingError(f"cannot write the speech to {folder}: {error}") from error
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
-"""Sentences to train on and to be tested with: dealt from the domain's grammar, written as people type them."""
+"""Sentences to train on and to be tested with: dealt from grammars, written as people type them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,11 @@ import numpy as np
 
 from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
-from bark_jax.training.recipes.nano.grammar import Choice, Dealer, Span, read_grammar, words_of
+from bark_jax.training.recipes.nano.grammar import DOMAIN, SOUNDS, Dealer, Span, read_grammar
 from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
-MAX_LETTERS = 72  # of the words, which espeak-ng speaks in about 5 seconds at most
-LIST_WORDS = 6  # in a list of words, at most
+MAX_LETTERS = {DOMAIN: 40, SOUNDS: 72}  # of the words of a sentence; espeak-ng speaks 72 in about 5 seconds at most
 _TRIES = 10  # sentences dealt for each that is wanted: some are too long, or were dealt before
 DIGITS = 0.5  # share of numbers that are written in digits
 HYPHENS = 0.5  # share of the others in which "twenty one" has one
@@ -23,7 +22,7 @@ _NAMES = ("name", "city", "language", "weekday", "month")
 _NUMBERS = ("number", "small", "large", "several", "thousands", "hours")
 _MARKS = {"comma": ",", "full_stop": ".", "question_mark": "?", "exclamation_mark": "!"}
 _LABELS = (*_NAMES, *_NUMBERS, *_MARKS, "clock", "ordinal", "percent", "figures")
-FILES = ("train", "lists", "held_out")  # .txt
+FILES = ("sounds", "train", "held_out")  # .txt
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}  # of ordinals in digits; elsewhere th
 _SPOKEN = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?!\d)|(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?P<end>st|nd|rd|th|%)?"
@@ -33,47 +32,36 @@ _SPOKEN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """What is said, as typed. None of `held_out` is said in `train`, however it is written."""
+    """Sentences as typed. None of `held_out` is said in `train`, however it is written."""
 
-    train: list[str]  # sentences, for every network to learn
-    lists: list[str]  # of words at random, for the semantic one to learn
-    held_out: list[str]  # sentences
+    sounds: list[str]  # for the stages that learn sounds: all but the semantic one
+    train: list[str]  # for the semantic stage
+    held_out: list[str]
 
 
-def make_texts(train: int, lists: int, held_out: int, seed: int = 0) -> Texts:
-    """So many different sentences, and lists of words, the same for the same seed.
+def make_texts(sounds: int, train: int, held_out: int, seed: int = 0) -> Texts:
+    """So many different sentences, the same for the same seed. Raises TrainingError if a grammar has too few."""
+    texts = _deal(DOMAIN, train + held_out, seed)
+    others = _deal(SOUNDS, sounds + held_out, seed)  # of which as many are left out
+    return Texts(sounds=others[held_out:], train=texts[held_out:], held_out=texts[:held_out])
 
-    In sentences few words are frequent, and what was said tells much of what comes next; in lists every word is as
-    frequent as any other, and only the text tells. Raises TrainingError if the grammar has too few sentences.
-    """
-    rng, rules = np.random.default_rng(seed), read_grammar()
-    dealer = Dealer(rules, rng, _LABELS)
+
+def _deal(grammar: Path, count: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    dealer = Dealer(read_grammar(grammar), rng, _LABELS)
     sentences: dict[tuple[str, ...], str] = {}
-    for _ in range(_TRIES * (train + held_out)):
+    for _ in range(_TRIES * count):
         spans = dealer.deal("sentence")
         words = tuple(word for span in spans for word in span.words)
-        if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS:
+        if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS[grammar]:
             sentences[words] = _write(spans, rng)
-        if len(sentences) == train + held_out:
-            break
-    else:
-        raise TrainingError(f"the grammar has only {len(sentences)} different sentences: ask for fewer")
-    texts = [list(sentences.values())[i] for i in rng.permutation(len(sentences))]
-    return Texts(train=texts[held_out:], lists=list(_deal_lists(rules, lists, rng)), held_out=texts[:held_out])
-
-
-def _deal_lists(rules: dict[str, Choice], count: int, rng: np.random.Generator) -> Iterator[str]:
-    """Lists of 1 … `LIST_WORDS` of the grammar's words: none comes again before all others have come."""
-    words, deck = sorted(words_of(rules)), list[str]()
-    for size in rng.integers(1, LIST_WORDS + 1, count).tolist():
-        while len(deck) < size:
-            deck += rng.permutation(words).tolist()
-        yield f"{' '.join(deck[:size])}.".capitalize()
-        del deck[:size]
+        if len(sentences) == count:
+            return [list(sentences.values())[i] for i in rng.permutation(count)]
+    raise TrainingError(f"{grammar} has only {len(sentences)} different sentences: ask for fewer")
 
 
 def write_texts(texts: Texts, folder: Path) -> None:
-    """Write train.txt, lists.txt and held_out.txt, a text a line. Raises TrainingError."""
+    """Write sounds.txt, train.txt and held_out.txt, a sentence a line. Raises TrainingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
