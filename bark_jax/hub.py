@@ -154,23 +154,23 @@ def download(
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repository):
         raise CheckpointError(f"{repository} is neither a folder nor a hub repository (owner/name); {_INSTEAD}")
-    listed = answered = True
+    listed, silence = True, None
     try:
         # Not list_repo_files: without a network that retries for half a minute.
         files = HfApi(token=token).model_info(repository, revision=revision, timeout=_PATIENCE).siblings or []
         if weights is None:
             weights = _weight_patterns(file.rfilename for file in files)
     except Exception as error:  # whatever it is, the next call turns to the cache or fails in the same way
-        listed, answered = weights is not None, not _is_of_network(error)
+        listed, silence = weights is not None, error if _is_of_network(error) else None
         weights = weights or ()
     try:
         folder = snapshot_download(
             repository, revision=revision, token=token, allow_patterns=[*_SETTINGS, *weights],
-            local_files_only=not answered,  # it would try again, and without a limit of time
+            local_files_only=silence is not None,  # it would try again, and without a limit of time
         )  # fmt: skip
     except Exception as error:  # of the hub's client, or of the HTTP library below it, which depends on its version
         answer = error.__cause__  # after which the cache was tried
-        cause = answer if isinstance(answer, HfHubHTTPError) else error
+        cause = silence or (answer if isinstance(answer, HfHubHTTPError) else error)
         kind = HubUnreachableError if _is_unreachable(cause) else CheckpointError
         raise kind(f"there is no folder {repository}, and the hub: {_reason(cause)}; {_INSTEAD}") from error
     found = Path(folder)
@@ -203,4 +203,5 @@ def _reason(error: BaseException) -> str:
         case HfHubHTTPError():
             return f"answered with status {error.response.status_code}; 401 and 403 call for `hf auth login` or a token"
         case _:
-            return f"failed: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            return f"{_UNREACHABLE}: {told}" if _is_of_network(error) else f"failed: {told}"

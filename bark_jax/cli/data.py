@@ -34,7 +34,11 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         help="a .csv with a header or a .jsonl: file (within FOLDER), text and, if known, speaker",
     )  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, metavar="DATA", help="the folder to make")
-    parser.add_argument("--model", required=True, help="whose codec, sizes and text tokenizer to use: a model's folder")
+    parser.add_argument(
+        "--model", required=True,
+        help="whose codec, sizes and text tokenizer to use: a folder (./nano if that is its name), a hub repository or "
+        "nano (the built-in model)",
+    )  # fmt: skip
     parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",

@@ -42,11 +42,14 @@ def read_text(options: argparse.Namespace) -> str:
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling")
     group.add_argument("--seed", type=int, help="a whole number; the same one gives the same audio")
-    group.add_argument("--temperature", type=float, help="of semantic and coarse tokens; 0 is greedy (default: 0.7)")
-    group.add_argument("--fine-temperature", type=float, help="of the fine stage (default: 0.5)")
+    group.add_argument("--temperature", type=float,
+                       help="semantic and coarse; 0 is greedy (default: as the model says, Bark 0.7)")  # fmt: skip
+    group.add_argument("--fine-temperature", type=float,
+                       help="of the fine stage (default: as the model says, Bark 0.5)")  # fmt: skip
     group.add_argument("--top-k", type=int, help="sample from the k most probable tokens only")
     group.add_argument("--top-p", type=float, help="sample from the most probable tokens of total probability p only")
-    group.add_argument("--min-eos-p", type=float, help="stop once the end is this probable (default: 0.2)")
+    group.add_argument("--min-eos-p", type=float,
+                       help="stop once the end is this probable (default: as the model says, Bark 0.2)")  # fmt: skip
     group.add_argument("--max-seconds", type=float, help="stop after so many seconds of audio")
 
 

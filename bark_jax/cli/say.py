@@ -38,7 +38,7 @@ from bark_jax.voice_library import voice_file
 
 DEFAULT_OUTPUT = Path("bark.wav")
 _NANO_SPEAKS = (
-    f"{NANO} speaks, the built-in model: it knows 391 English words and guesses at others; "
+    f"{NANO} speaks, the built-in model, at 16 kHz: it was taught 391 English words and guesses at others; "
     f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
 )
 
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"(default: {DEFAULT_MODEL}; {NANO} if the hub cannot be reached)",
     )
     parser.add_argument(
-        "--voice", help="a name (see bark-jax voices), an .npz file, or what three .npy files begin with"
+        "--voice", help="a name (see bark-jax voices --model …), an .npz file, or what three .npy files begin with"
     )
     _add_outputs(parser)
     _add_reports(parser)

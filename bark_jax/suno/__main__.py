@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="of the coarse codes; 0 is greedy (default: %(default)s)")  # fmt: skip
     _add_switch(parser, "--silent", "print errors and warnings only")
     _add_switch(parser, "--output_full", "also write an .npz file beside the audio, for --history_prompt")
-    parser.add_argument("--model", help="not Suno's: a folder, a hub repository, nano or random:small (suno/bark)")
+    parser.add_argument("--model", help="not Suno's: a folder, a hub repository or random:small (default: suno/bark)")
     parser.add_argument("--seed", type=int, help="not Suno's: the same one gives the same audio")
     return parser
 

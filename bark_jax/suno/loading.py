@@ -57,7 +57,7 @@ def preload_models(
 ) -> None:
     """Load the model that all functions use from now on, unless it is the one already loaded.
 
-    model: a folder, a hub id, `nano` or `random:small` (see `Bark.from_pretrained`), or a `Bark`. Without it,
+    model: a folder, a hub id or `random:small` (see `Bark.from_pretrained`), or a `Bark`. Without it,
     `*_use_small` stands for `suno/bark-small`; without either, a loaded model stays, else `suno/bark` is loaded, or
     `suno/bark-small` if the environment says SUNO_USE_SMALL_MODELS. With `*_use_gpu=False` it runs on the CPU in
     float32. SUNO_OFFLOAD_CPU keeps only the network at work on the device. Both variables are read when a model is

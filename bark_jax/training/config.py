@@ -58,7 +58,7 @@ class TrainConfig:
     final_learning_rate: float = 0.1  # where the cosine ends, as a share of the highest
     warmup_steps: int = 500
     weight_decay: float = 0.1  # of matrices and kernels; vectors (biases, scales) have none
-    beta1: float = 0.9  # of AdamW; the momentum of Muon is 0.95
+    beta1: float = 0.9  # of AdamW
     beta2: float = 0.95
     clip_norm: float = 1.0  # the gradients' norm, all parameters together, is cut to this
     microbatches: int = 1  # a batch is worked through in so many parts, whose gradients are added

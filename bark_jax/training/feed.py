@@ -1,4 +1,6 @@
-"""Clips → batches without end: shuffled anew in every epoch, windows at random, the same again for the same seed.
+"""Clips → batches without end: shuffled anew in every epoch, of clips of about the same length, windows at random.
+
+The same again for the same seed.
 
 The codec's clips are waveforms, float32 [N]; those of the other stages `dataset.Clip`. Any sequence of them will do.
 """
@@ -117,8 +119,8 @@ class Examples:
 
     training: indices of the clips that voices are taken of; tokenizer: of the semantic stage's texts, which are encoded
     now; seconds: length of the codec's examples, to the next frame; history: probability of a voice, another clip of
-    the same speaker, for the semantic and coarse stages. Raises TrainingError for a text that the model cannot read
-    whole.
+    the same speaker, for the semantic and coarse stages. `lengths` are those of the clips, for a `Feed` to sort by, if
+    examples of the stage have different ones. Raises TrainingError for a text that the model cannot read whole.
     """
 
     def __init__(

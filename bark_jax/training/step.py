@@ -40,6 +40,7 @@ from bark_jax.training.losses import Loss
 Parameters: TypeAlias = dict[str, Array]
 """Dotted path → value; adapters have their prefix before the path of the weight."""
 
+MUON_BETA = 0.95  # its momentum
 MUON_STEP = 0.2  # root mean square of its updates at a learning rate of 1: what AdamW's are like
 CODEBOOKS = "quantizer.codebooks"  # follow moving averages instead of gradients
 
@@ -169,17 +170,18 @@ class Trainer:
     def optimizer(self) -> optax.GradientTransformation:
         """Clipping, then AdamW, or Muon for the matrices of blocks and AdamW for the rest."""
         train = self.train
-        adamw = optax.adamw(
+        chosen = optax.adamw(
             self.learning_rate, train.beta1, train.beta2,
             weight_decay=train.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1),
         )  # fmt: skip
-        both = optax.partition({"muon": self._muon(), "adamw": adamw}, _choose_optimizers)
-        return optax.chain(optax.clip_by_global_norm(train.clip_norm), both if train.optimizer == "muon" else adamw)
+        if train.optimizer == "muon":
+            chosen = optax.partition({"muon": self._muon(), "adamw": chosen}, _choose_optimizers)
+        return optax.chain(optax.clip_by_global_norm(train.clip_norm), chosen)
 
     def _muon(self) -> optax.GradientTransformation:
         """For matrices, with steps as large as AdamW's would be."""
         return optax.contrib.muon(
-            self.learning_rate, weight_decay=self.train.weight_decay, consistent_rms=MUON_STEP,
+            self.learning_rate, beta=MUON_BETA, weight_decay=self.train.weight_decay, consistent_rms=MUON_STEP,
             muon_weight_dimension_numbers=partial(jax.tree.map, lambda x: optax.contrib.MuonDimensionNumbers()),
         )  # fmt: skip
 

@@ -205,6 +205,11 @@ def step_of_odd_rows() -> object:
         (lambda: TrainConfig(dtype="float16"), TrainingError, "float32 or bfloat16"),
         (lambda: TrainConfig(optimizer="sgd"), TrainingError, "adamw or muon"),
         (lambda: make_trainer("codec", optimizer="muon"), TrainingError, "choose the optimizer adamw"),
+        (
+            lambda: Trainer(config=CONFIG, stage="fine", train=TrainConfig(optimizer="muon"), lora=LoraConfig()),
+            TrainingError,
+            "choose the optimizer adamw",
+        ),
         (lambda: TrainConfig(clip_norm=float("nan")), TrainingError, "clip_norm"),
         (lambda: CodecTraining(windows=(12,)), TrainingError, "multiples of 8"),
         (lambda: CodecTraining(dead_use=0), TrainingError, r"dead_use must be in \(0, 1\)"),

@@ -18,19 +18,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="STEP", help=f"one of {steps}; may be repeated")
     for option, count, what in (
         ("--sounds", Recipe.sounds, "sentences for the stages that learn sounds"),
-        ("--train", Recipe.train, "sentences for the semantic stage"),
-        ("--held-out", Recipe.held_out, "sentences to test with"),
+        ("--words", Recipe.words, "sentences for the semantic stage, which learns words"),
+        ("--held-out", Recipe.held_out, "sentences to test with, at most"),
     ):
         parser.add_argument(option, type=int, default=count, metavar="N", help=f"{what} (%(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every training, as in its TOML"
     )
     options = parser.parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
     recipe = Recipe(
-        to=options.to, sounds=options.sounds, train=options.train, held_out=options.held_out,
+        to=options.to, sounds=options.sounds, words=options.words, held_out=options.held_out,
         overrides=tuple(options.set), say=note,
     )  # fmt: skip
-    return run_command(lambda: recipe.run(options.only))
+    recipe.run(options.only)
 
 
 sys.exit(main())

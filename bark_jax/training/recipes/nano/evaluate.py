@@ -3,19 +3,23 @@
 All three say the same held-out sentences. espeak-ng's own word error rate is what can be had at best.
 """
 
+import importlib.metadata
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import Waveform, read_audio, write_audio
+from bark_jax.bench import table
 from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
+from bark_jax.measuring import machine
 from bark_jax.pipeline import Bark
 from bark_jax.stages.codec import decode_codes, encode_waveforms
 from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import read_table
+from bark_jax.training.recipes.nano.speech import espeak_version, read_table
 from bark_jax.training.recipes.nano.texts import spoken_words
 from bark_jax.training.recipes.nano.word_errors import word_error_rate
 
@@ -46,8 +50,8 @@ class Heard:
 def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
     """Measure a model on a folder of held-out speech (of `speech.synthesize`, its speakers voices of the model).
 
-    Writes a few samples, report.md and at last report.json into the folder `to`; the report is returned. Raises
-    TrainingError, and AudioError for a damaged file of speech.
+    The seed of each sentence is its number. Writes a few samples, report.md and at last report.json into the folder
+    `to`; the report is returned. Raises TrainingError, and AudioError for a damaged file of speech.
     """
     recognizer = Recognizer()
     original = list(read_speech(speech, bark.config.codec.sample_rate))
@@ -57,12 +61,12 @@ def evaluate(bark: Bark, speech: Path, to: Path) -> dict[str, Any]:
         "codec": listen(recognizer, code_again(bark, original)),
         "nano": listen(recognizer, nano),
     }
-    report = make_report(heard)
+    report = {"made": _made()} | make_report(heard)
     try:
         (to / SAMPLES).mkdir(parents=True, exist_ok=True)
         for index, utterance in enumerate(nano[:SAMPLE_COUNT]):
             write_audio(to / SAMPLES / f"{index}.ogg", utterance.waveform, utterance.sample_rate)
-        for name, content in ((SUMMARY, summarize(report)), (REPORT, json.dumps(report, indent=2))):
+        for name, content in ((SUMMARY, summarize(report)), (REPORT, json.dumps(report, indent=2, ensure_ascii=False))):
             with replacing(to / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
     except OSError as error:
@@ -110,6 +114,13 @@ def listen(recognizer: Recognizer, utterances: Iterable[Utterance]) -> list[Hear
     return [Heard(text=u.text, speaker=u.speaker, words=recognizer(u.waveform, u.sample_rate)) for u in utterances]
 
 
+def _made() -> dict[str, str]:
+    """When, and with what."""
+    packages = {name: importlib.metadata.version(name) for name in ("bark-jax", "pocketsphinx")}
+    facts = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **packages, "espeak-ng": espeak_version(), **machine()}
+    return {name: value for name, value in facts.items() if value}
+
+
 def make_report(heard: dict[str, list[Heard]]) -> dict[str, Any]:
     """Word error rates of each source, in all and by speaker, the goals, and every sentence as it was heard."""
     rates = {source: _rates(found) for source, found in heard.items()}
@@ -135,24 +146,24 @@ def _rates(heard: Sequence[Heard]) -> dict[str, float]:
 
 
 def summarize(report: dict[str, Any]) -> str:
-    """The report in Markdown: the rates, and the sentences of the samples."""
-    rates = report["word_error_rates"]
-    groups = list(rates["espeak"])
-    lines = [
-        f"Word error rates of {len(report['sentences'])} held-out sentences:",
-        "",
-        _row(["", *groups, "at most", ""]),
-        _row(["---"] * (len(groups) + 3)),
+    """The report in Markdown: the rates, what they were measured with, and the sentences of the samples."""
+    rates = []
+    for source, found in report["word_error_rates"].items():
+        row = {"": source} | {group: f"{rate:.1%}" for group, rate in found.items()}
+        if goal := report["goals"].get(source):
+            row |= {"at most": f"{goal['most']:.1%}", "goal": "reached" if goal["reached"] else "missed"}
+        rates.append(row)
+    samples = [
+        {"sample": f"{SAMPLES}/{index}.ogg", "voice": one["speaker"], "text": one["text"], "heard": one["nano"]}
+        for index, one in enumerate(report["sentences"][:SAMPLE_COUNT])
     ]
-    for source, found in rates.items():
-        goal = report["goals"].get(source)
-        verdict = [f"{goal['most']:.1%}", "reached" if goal["reached"] else "missed"] if goal else ["", ""]
-        lines.append(_row([source, *(f"{found[group]:.1%}" for group in groups), *verdict]))
-    lines += ["", _row(["sample", "voice", "text", "heard"]), _row(["---"] * 4)]
-    for index, sentence in enumerate(report["sentences"][:SAMPLE_COUNT]):
-        lines.append(_row([f"{SAMPLES}/{index}.ogg", sentence["speaker"], sentence["text"], sentence["nano"]]))
-    return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "\n\n".join(
+        [
+            f"Word error rates of {len(report['sentences'])} held-out sentences:",
+            table(rates),
+            ", ".join(f"{name} {value}" for name, value in report["made"].items()) + ":",
+            "    python -m bark_jax.training.recipes.nano --to FOLDER --only evaluate",
+            table(samples),
+            "",
+        ]
+    )

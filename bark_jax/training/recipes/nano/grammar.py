@@ -1,7 +1,7 @@
 """A grammar of sentences in JSGF, from which they are dealt.
 
-The part of JSGF that is understood: rules, words, <references>, (groups), [options], alternatives | with /weights/ that
-are integers, <NULL>, and // comments.
+The part of JSGF that is understood: imports of all rules of a grammar beside this one, rules, words, <references>,
+(groups), [options], alternatives | with /weights/ that are integers, <NULL>, and // comments.
 """
 
 import re
@@ -17,6 +17,7 @@ from bark_jax.errors import TrainingError
 DOMAIN = Path(__file__).with_name("domain.jsgf")  # what nano learns to say
 SOUNDS = Path(__file__).with_name("sounds.jsgf")  # more words than that, for the stages that learn sounds
 _HEADER = re.compile(r"#JSGF[^;]*;\s*grammar[^;]*;")
+_IMPORT = re.compile(r"\s*import\s*<(\w+)\.\*>\s*;")
 _TOKEN = re.compile(r"\s*(<\w+>|/\d+/|[()\[\]|;=]|[a-z']+)")
 
 
@@ -46,11 +47,18 @@ class Span(NamedTuple):
 
 def read_grammar(path: Path = DOMAIN) -> dict[str, Choice]:
     """Rule → what it may be. Raises TrainingError naming the place that is not understood."""
-    text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    try:
+        text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"cannot read the grammar {path}: {error}") from error
     header = _HEADER.match(text)
     if not header:
         raise TrainingError(f"{path} does not begin as a JSGF grammar")
-    rules = dict(_Parser(path, text, header.end()).rules())
+    rules, start = {}, header.end()
+    while imported := _IMPORT.match(text, start):
+        rules |= read_grammar(path.with_name(f"{imported[1]}.jsgf"))
+        start = imported.end()
+    rules |= _Parser(path, text, start).rules()
     references = set(re.findall(r"<(\w+)>", text)) - {"NULL"}
     if missing := references - rules.keys():
         raise TrainingError(f"{path} has no rule for {', '.join(sorted(missing))}")

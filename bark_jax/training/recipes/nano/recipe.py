@@ -1,8 +1,8 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
 Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), data/, runs/ and
-nano/: the model, and a report with the trainings' logs. Of texts, speech and data there are sounds, which all stages
-but the semantic one learn, train, which that one learns, and held_out.
+nano/: the model, and a report with the trainings' logs. There are texts, speech and data of two kinds, `sounds` for all
+stages but the semantic one and `words` for that one; and texts and speech that are held out.
 """
 
 import json
@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from bark_jax import checkpoint
+from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.hub import NANO
 from bark_jax.pipeline import Bark
 from bark_jax.text import load_tokenizer
+from bark_jax.training.config import require
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
@@ -41,10 +43,14 @@ class Recipe:
 
     to: Path
     sounds: int = 12_000  # for the stages that learn sounds: all but the semantic one
-    train: int = 24_000  # for the semantic stage, which learns words
-    held_out: int = 200  # to test with
+    words: int = 24_000  # for the semantic stage, which learns words
+    held_out: int = 200  # to test with, less those that are among the sounds
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
     say: Say = print
+
+    def __post_init__(self) -> None:
+        for name in FILES:
+            require(self, name, getattr(self, name) >= 1, "≥ 1")
 
     @property
     def steps(self) -> Mapping[str, Callable[[], None]]:
@@ -74,7 +80,7 @@ class Recipe:
 
     def _texts(self) -> None:
         if not all((self.to / "texts" / f"{name}.txt").exists() for name in FILES):
-            write_texts(make_texts(self.sounds, self.train, self.held_out), self.to / "texts")
+            write_texts(make_texts(self.sounds, self.words, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
         folder = self.to / "model"
@@ -95,7 +101,7 @@ class Recipe:
 
     def _tokens(self) -> None:
         self._prepare("sounds")
-        self._prepare("train", clusters=self._clusters)
+        self._prepare("words", clusters=self._clusters)
 
     def _prepare(self, name: str, *, only_audio: bool = False, clusters: Path | None = None) -> None:
         recordings = self.to / "speech" / name
@@ -110,7 +116,7 @@ class Recipe:
     def _train(self, stage: str) -> None:
         if (self.to / "model" / f"{stage}.safetensors").exists():
             return
-        data = self.to / "data" / ("train" if stage == "semantic" else "sounds")
+        data = self.to / "data" / ("words" if stage == "semantic" else "sounds")
         folders = {"model": self.to / "model", "data": data, "run": self.to / "runs" / stage}
         places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
         config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
@@ -130,7 +136,7 @@ class Recipe:
         if not checkpoint.is_checkpoint(target):
             config = checkpoint.read_config(folder)
             networks = {
-                name: ((path, np.asarray(value)) for path, value in _parameters(folder, name).items())
+                name: ((path, np.asarray(value)) for path, value in _parameters(folder, name, config).items())
                 for name in checkpoint.NETWORKS
             }
             checkpoint.write_checkpoint(
@@ -138,7 +144,7 @@ class Recipe:
                 config,
                 networks,
                 tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
-                voices=choose_voices(open_tokens(self.to / "data" / "train", config), config.semantic.rate_hz),
+                voices=choose_voices(open_tokens(self.to / "data" / "words", config), config.semantic.rate_hz),
                 dtype="bfloat16",
                 codec_dtype="bfloat16",
             )
@@ -159,8 +165,8 @@ class Recipe:
         self.say((self._report / SUMMARY).read_text(encoding="utf-8"))
 
 
-def _parameters(folder: Path, name: str) -> dict[str, np.ndarray]:
-    return checkpoint.parameters(checkpoint.read_network(folder, name, checkpoint.read_config(folder)))
+def _parameters(folder: Path, name: str, config: BarkConfig) -> dict[str, np.ndarray]:
+    return checkpoint.parameters(checkpoint.read_network(folder, name, config))
 
 
 def choose_voices(clips: TokenClips, rate_hz: float) -> list[tuple[str, Voice]]:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -59,11 +60,6 @@ def take_turns(texts: Sequence[str], speakers: Sequence[Speaker] = SPEAKERS) -> 
     return [Line(text=text, speaker=speakers[i % len(speakers)]) for i, text in enumerate(texts)]
 
 
-def all_speak(texts: Sequence[str], speakers: Sequence[Speaker] = SPEAKERS) -> list[Line]:
-    """Each sentence by every speaker."""
-    return [Line(text=text, speaker=speaker) for text in texts for speaker in speakers]
-
-
 def synthesize(lines: Sequence[Line], folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Speak every line into its file, and write the table of all when they are there.
 
@@ -71,7 +67,7 @@ def synthesize(lines: Sequence[Line], folder: Path, progress: Callable[[int, int
     done, all lines). Raises TrainingError when espeak-ng is missing or fails, or when the folder cannot be written;
     AudioError when a file cannot.
     """
-    program = find_espeak()
+    program = _find_espeak()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         todo = [line for line in lines if not (folder / line.file).exists()]
@@ -97,12 +93,23 @@ def read_table(folder: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"there is no speech in {folder}: {error}") from error
-    if any(None in row.values() or tuple(row) != COLUMNS for row in rows):
+    if not rows or any(None in row.values() or tuple(row) != COLUMNS for row in rows):
         raise TrainingError(f"{folder / TABLE} is damaged: delete it, and the next run writes it again")
     return rows
 
 
-def find_espeak() -> str:
+def espeak_version() -> str:
+    """Of the espeak-ng that is installed, such as "1.51"; empty if there is none."""
+    program = shutil.which("espeak-ng")
+    if not program:
+        return ""
+    command = [program, "--version"]
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+(\.\d+)+\S*", said)
+    return found[0] if found else ""
+
+
+def _find_espeak() -> str:
     """The path of espeak-ng. Raises TrainingError saying how to get it."""
     program = shutil.which("espeak-ng")
     if not program:

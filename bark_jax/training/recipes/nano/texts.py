@@ -13,16 +13,17 @@ from bark_jax.training.recipes.nano.grammar import DOMAIN, SOUNDS, Dealer, Span,
 from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
-MAX_LETTERS = {DOMAIN: 40, SOUNDS: 72}  # of the words of a sentence; espeak-ng speaks 72 in about 5 seconds at most
+_LETTERS = 40  # of the words of a sentence: with blanks and marks it fits the model's text
+_LETTERS_OF_SOUNDS = 72  # espeak-ng speaks them in about 5 seconds at most
 _TRIES = 10  # sentences dealt for each that is wanted: some are too long, or were dealt before
-DIGITS = 0.5  # share of numbers that are written in digits
-HYPHENS = 0.5  # share of the others in which "twenty one" has one
+_DIGITS = 0.5  # share of numbers that are written in digits
+_HYPHENS = 0.5  # share of the others in which "twenty one" has one
 
 _NAMES = ("name", "city", "language", "weekday", "month")
 _NUMBERS = ("number", "small", "large", "several", "thousands", "hours")
 _MARKS = {"comma": ",", "full_stop": ".", "question_mark": "?", "exclamation_mark": "!"}
 _LABELS = (*_NAMES, *_NUMBERS, *_MARKS, "clock", "ordinal", "percent", "figures")
-FILES = ("sounds", "train", "held_out")  # .txt
+FILES = ("sounds", "words", "held_out")  # .txt
 _SUFFIXES = {1: "st", 2: "nd", 3: "rd"}  # of ordinals in digits; elsewhere th
 _SPOKEN = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?!\d)|(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?P<end>st|nd|rd|th|%)?"
@@ -32,28 +33,33 @@ _SPOKEN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Sentences as typed. None of `held_out` is said in `train`, however it is written."""
+    """Sentences as typed. None that is held out is said in the others, however it is written."""
 
     sounds: list[str]  # for the stages that learn sounds: all but the semantic one
-    train: list[str]  # for the semantic stage
+    words: list[str]  # for the semantic stage, which learns words
     held_out: list[str]
 
 
-def make_texts(sounds: int, train: int, held_out: int, seed: int = 0) -> Texts:
-    """So many different sentences, the same for the same seed. Raises TrainingError if a grammar has too few."""
-    texts = _deal(DOMAIN, train + held_out, seed)
-    others = _deal(SOUNDS, sounds + held_out, seed)  # of which as many are left out
-    return Texts(sounds=others[held_out:], train=texts[held_out:], held_out=texts[:held_out])
+def make_texts(sounds: int, words: int, held_out: int, seed: int = 0) -> Texts:
+    """So many different sentences, the same for the same seed; fewer are held out if the sounds have some of them.
+
+    Raises TrainingError if a grammar has too few.
+    """
+    dealt = _deal(DOMAIN, words + held_out, seed, _LETTERS)
+    others = _deal(SOUNDS, sounds + held_out, seed, _LETTERS_OF_SOUNDS)[held_out:]  # those that nano was trained with
+    known = {tuple(spoken_words(text)) for text in others}
+    unheard = [text for text in dealt[:held_out] if tuple(spoken_words(text)) not in known]
+    return Texts(sounds=others, words=dealt[held_out:], held_out=unheard)
 
 
-def _deal(grammar: Path, count: int, seed: int) -> list[str]:
+def _deal(grammar: Path, count: int, seed: int, letters: int) -> list[str]:
     rng = np.random.default_rng(seed)
     dealer = Dealer(read_grammar(grammar), rng, _LABELS)
     sentences: dict[tuple[str, ...], str] = {}
     for _ in range(_TRIES * count):
         spans = dealer.deal("sentence")
         words = tuple(word for span in spans for word in span.words)
-        if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= MAX_LETTERS[grammar]:
+        if words not in sentences and len(words) <= MAX_WORDS and sum(map(len, words)) <= letters:
             sentences[words] = _write(spans, rng)
         if len(sentences) == count:
             return [list(sentences.values())[i] for i in rng.permutation(count)]
@@ -61,7 +67,7 @@ def _deal(grammar: Path, count: int, seed: int) -> list[str]:
 
 
 def write_texts(texts: Texts, folder: Path) -> None:
-    """Write sounds.txt, train.txt and held_out.txt, a sentence a line. Raises TrainingError."""
+    """Write sounds.txt, words.txt and held_out.txt, a sentence a line. Raises TrainingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
@@ -119,9 +125,9 @@ def _written(span: Span, rng: np.random.Generator) -> str:
     text = " ".join(span.words)
     if not span.rule:
         return text
-    if rng.random() < DIGITS:
+    if rng.random() < _DIGITS:
         return _in_digits(span, rng)
-    if rng.random() < HYPHENS:
+    if rng.random() < _HYPHENS:
         return re.sub(r"(\w+ty) (?!hundred|thousand|percent)(\w+)", r"\1-\2", text)
     return text
 
