@@ -204,4 +204,4 @@ def test_the_whole_recipe_of_a_few_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert {path.stem for path in (tmp_path / "nano" / "voices").iterdir()} == {s.name for s in SPEAKERS}
     report = tmp_path / "nano" / "report"
     assert "| nano |" in (report / "report.md").read_text()
-    assert {log.stem for log in (report / "training").iterdir()} == set(checkpoint.NETWORKS)
+    assert {log.stem for log in (report / "training").iterdir()} == {*checkpoint.NETWORKS, "refine"}

@@ -35,7 +35,7 @@ def nano_config() -> BarkConfig:
                 input_vocab=text_pad + 2, output_vocab=text_offset, block_size=_MAX_TEXT + 1 + _MAX_NEW,
             ),
             vocab=_SEMANTIC_VOCAB, pad=_SEMANTIC_VOCAB, text_offset=text_offset, text_pad=text_pad, infer=text_pad + 1,
-            max_text=_MAX_TEXT, max_new=_MAX_NEW, temperature=0.5,
+            max_text=_MAX_TEXT, max_new=_MAX_NEW, temperature=0.3,
         ),
         coarse=CoarseConfig(
             gpt=GPTConfig(
@@ -43,7 +43,7 @@ def nano_config() -> BarkConfig:
                 input_vocab=codes + 2, output_vocab=codes, block_size=_MAX_SEMANTIC + _MAX_HISTORY + _WINDOW,
             ),
             codebooks=_COARSE_CODEBOOKS, semantic_pad=codes, infer=codes + 1,
-            max_semantic=_MAX_SEMANTIC, max_history=_MAX_HISTORY, window=_WINDOW, temperature=0.4,
+            max_semantic=_MAX_SEMANTIC, max_history=_MAX_HISTORY, window=_WINDOW, temperature=0.2,
         ),
         fine=FineConfig(
             gpt=FineGPTConfig(

@@ -1,8 +1,9 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
-Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), data/, runs/ and
-nano/: the model, and a report with the trainings' logs. There are texts, speech and data of two kinds, `sounds` for all
-stages but the semantic one and `words` for that one; and texts and speech that are held out.
+Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), refined/ (the coarse
+network, fine-tuned), data/, runs/ and nano/: the model, and a report with the trainings' logs. There are texts, speech and
+data of two kinds, `sounds` for all stages but the semantic one, and `words` for that one and the fine-tuning; and texts
+and speech that are held out.
 """
 
 import json
@@ -43,7 +44,7 @@ class Recipe:
 
     to: Path
     sounds: int = 12_000  # for the stages that learn sounds: all but the semantic one
-    words: int = 24_000  # for the semantic stage, which learns words
+    words: int = 24_000  # for the semantic stage, which learns words, and to fine-tune the coarse one
     held_out: int = 200  # to test with, less those that are among the sounds
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
     say: Say = print
@@ -60,11 +61,12 @@ class Recipe:
             "model": self._model,
             "speech": self._speech,
             "audio": lambda: self._prepare("sounds", only_audio=True),
-            "codec": lambda: self._train("codec"),
+            "codec": lambda: self._train("codec", "sounds"),
             "tokens": self._tokens,
-            "semantic": lambda: self._train("semantic"),
-            "coarse": lambda: self._train("coarse"),
-            "fine": lambda: self._train("fine"),
+            "semantic": lambda: self._train("semantic", "words"),
+            "coarse": lambda: self._train("coarse", "sounds"),
+            "refine": self._refine,
+            "fine": lambda: self._train("fine", "sounds"),
             "export": self._export,
             "evaluate": self._evaluate,
         }
@@ -83,10 +85,9 @@ class Recipe:
             write_texts(make_texts(self.sounds, self.words, self.held_out), self.to / "texts")
 
     def _model(self) -> None:
-        folder = self.to / "model"
-        if checkpoint.is_checkpoint(folder):
-            return
-        checkpoint.write_model_folder(folder, nano_config(), tokenizer_json=make_tokenizer().to_str())
+        for folder in (self.to / "model", self.to / "refined"):
+            if not checkpoint.is_checkpoint(folder):
+                checkpoint.write_model_folder(folder, nano_config(), tokenizer_json=make_tokenizer().to_str())
 
     def _speech(self) -> None:
         texts = read_texts(self.to / "texts")
@@ -113,13 +114,20 @@ class Recipe:
         )  # fmt: skip
         self.say(f"  {name}: {made.manifest.audio.clips} clips, {made.left_out} left out")
 
-    def _train(self, stage: str) -> None:
-        if (self.to / "model" / f"{stage}.safetensors").exists():
+    def _train(self, stage: str, data: str) -> None:
+        self._learn(stage, stage, {"model": "model", "data": f"data/{data}"})
+
+    def _refine(self) -> None:
+        """Fine-tune the coarse stage on what is said, which it has not heard."""
+        self._learn("refine", "coarse", {"start": "model", "model": "refined", "data": "data/words"})
+
+    def _learn(self, name: str, stage: str, folders: Mapping[str, str]) -> None:
+        """A training with the settings of that name, unless its network is there."""
+        if (self.to / folders["model"] / f"{stage}.safetensors").exists():
             return
-        data = self.to / "data" / ("words" if stage == "semantic" else "sounds")
-        folders = {"model": self.to / "model", "data": data, "run": self.to / "runs" / stage}
-        places = [f"{name}={json.dumps(str(folder))}" for name, folder in folders.items()]
-        config = RunConfig.load(_SETTINGS / f"{stage}.toml", [*places, *self.overrides])
+        places = {**folders, "run": f"runs/{name}"}
+        overrides = [f"{key}={json.dumps(str(self.to / folder))}" for key, folder in places.items()]
+        config = RunConfig.load(_SETTINGS / f"{name}.toml", [*overrides, *self.overrides])
         run_training(config, stage, say=self.say)
 
     @property
@@ -135,9 +143,10 @@ class Recipe:
         folder, target = self.to / "model", self.to / NANO
         if not checkpoint.is_checkpoint(target):
             config = checkpoint.read_config(folder)
+            places = dict.fromkeys(checkpoint.NETWORKS, folder) | {"coarse": self.to / "refined"}
             networks = {
-                name: ((path, np.asarray(value)) for path, value in _parameters(folder, name, config).items())
-                for name in checkpoint.NETWORKS
+                name: ((path, np.asarray(value)) for path, value in _parameters(place, name, config).items())
+                for name, place in places.items()
             }
             checkpoint.write_checkpoint(
                 target,
@@ -149,7 +158,7 @@ class Recipe:
                 codec_dtype="bfloat16",
             )
         copies = {self._clusters: target / CLUSTERS}
-        for name in checkpoint.NETWORKS:
+        for name in (*checkpoint.NETWORKS, "refine"):
             copies[self.to / "runs" / name / METRICS] = self._report / "training" / f"{name}.jsonl"
         try:
             for source, copy in copies.items():
