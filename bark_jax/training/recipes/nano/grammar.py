@@ -54,7 +54,8 @@ def read_grammar(path: Path = DOMAIN) -> dict[str, Choice]:
     header = _HEADER.match(text)
     if not header:
         raise TrainingError(f"{path} does not begin as a JSGF grammar")
-    rules, start = {}, header.end()
+    rules: dict[str, Choice] = {}
+    start = header.end()
     while imported := _IMPORT.match(text, start):
         rules |= read_grammar(path.with_name(f"{imported[1]}.jsgf"))
         start = imported.end()

@@ -1,9 +1,9 @@
 """The steps from nothing to an evaluated model, each of which is skipped when what it makes is there.
 
-Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), refined/ (the coarse
-network, fine-tuned), data/, runs/ and nano/: the model, and a report with the trainings' logs. There are texts, speech and
-data of two kinds, `sounds` for all stages but the semantic one, and `words` for that one and the fine-tuning; and texts
-and speech that are held out.
+Under one folder: texts/, speech/, model/ (configuration, tokenizer and networks as they are trained), refined/ (the
+coarse network, fine-tuned), data/, runs/ and nano/: the model, and a report with the trainings' logs. There are texts,
+speech and data of two kinds, `sounds` for all stages but the semantic one, and `words` for that one and the
+fine-tuning; and texts and speech that are held out.
 """
 
 import json
