@@ -203,5 +203,5 @@ def test_the_whole_recipe_of_a_few_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(open_tokens(tmp_path / "data" / "words", nano_config())) == 40
     assert {path.stem for path in (tmp_path / "nano" / "voices").iterdir()} == {s.name for s in SPEAKERS}
     report = tmp_path / "nano" / "report"
-    assert "| nano |" in (report / "report.md").read_text()
+    assert "\n| nano " in (report / "report.md").read_text()
     assert {log.stem for log in (report / "training").iterdir()} == {*checkpoint.NETWORKS, "refine"}
