@@ -113,6 +113,13 @@ def test_without_a_hub_the_built_in_voice_speaks_and_is_named(capsys: pytest.Cap
     assert len(err.splitlines()) == 1
 
 
+def test_words_that_nano_was_not_taught_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = "Zoë's zebras don't sleep on the 4th at 7 o'clock"
+    arguments = ["say", words, "--model", NANO, "-o", str(tmp_path / "a.wav"), "--max-seconds", "0.5"]
+    assert "nano was not taught sleep, zebras, zoe: " in run(capsys, *arguments)[2]
+    assert "not taught" not in run(capsys, *arguments, "--quiet")[2]
+
+
 @pytest.mark.usefixtures("no_hub")
 @pytest.mark.parametrize(
     ("asked", "also"),

@@ -31,7 +31,7 @@ VOICES = [speaker.name for speaker in SPEAKERS]
 SENTENCES = ["It is seven thirty two on Monday.", "The weather is cold and windy today.", "Turn left at the hospital."]
 CLIPS = [(text, voice) for text in SENTENCES for voice in VOICES]
 LONG = "It is half past nine. My name is Mary and I am from London. We will meet at noon. The door is open."
-MOST_ERRORS = 0.3  # of the words
+MOST_ERRORS = 0.2  # of the words
 WHEEL = 12_000_000  # bytes that the model may add to it
 
 
@@ -139,8 +139,7 @@ def test_it_fits_the_package_and_brings_its_voices_and_report(bark: Bark) -> Non
     assert sum(path.stat().st_size for path in shipped) < WHEEL
     assert sorted(path.stem for path in (folder / "voices").iterdir()) == VOICES
     report = json.loads((folder / "report" / REPORT).read_text())
-    assert report["goals"]["codec"]["reached"]
-    assert report["word_error_rates"]["nano"]["all"] < MOST_ERRORS
+    assert all(goal["reached"] for goal in report["goals"].values())
     samples = sorted((folder / "report" / SAMPLES).iterdir())
     assert len(samples) == SAMPLE_COUNT
     for sample, sentence in zip(samples, report["sentences"], strict=False):

@@ -4,9 +4,12 @@ What can be refused is refused before the model is loaded; then load, speak, wri
 """
 
 import argparse
+import re
 import time
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from bark_jax.audio import check_output
 from bark_jax.cli.console import note, print_json
@@ -38,7 +41,7 @@ from bark_jax.voice_library import voice_file
 
 DEFAULT_OUTPUT = Path("bark.wav")
 _NANO_SPEAKS = (
-    f"{NANO} speaks, the built-in model, at 16 kHz: it was taught 391 English words and guesses at others; "
+    f"{NANO} speaks, the built-in model, at 16 kHz: it was taught 385 English words and mumbles at others; "
     f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
 )
 
@@ -92,6 +95,8 @@ def _run(options: argparse.Namespace) -> None:
     bark, loaded = _load(options)
     with compilations() as programs:
         voice, result = _speak(bark, text, settings, options)
+    if options.model == NANO and not options.quiet:
+        _name_untaught(bark.tokenizer, result)
     files = _write(result, voice, bark, options)
     run = Run(
         model=options.model, bark=bark, loaded=loaded, programs=programs, voice=voice,
@@ -174,6 +179,15 @@ def _speak(
         if is_speech(bark, text, options):
             return voice, speak(bark, text, voice, settings, options, report)
         return voice, bark.generate(normalize(text), voice, seed=options.seed, progress=report, **settings)
+
+
+def _name_untaught(tokenizer: Tokenizer, result: Generation | Speech) -> None:
+    """Name the words that the built-in model was not taught: those that are no token of its own."""
+    texts = [said.piece.text for said in result.pieces] if isinstance(result, Speech) else [result.text]
+    vocabulary = tokenizer.get_vocab()
+    words = re.findall(r"\b[a-z]{2,}\b", tokenizer.normalizer.normalize_str(" ".join(texts)))
+    if untaught := sorted({word for word in words if word not in vocabulary}):
+        note(f"{NANO} was not taught {', '.join(untaught)}: expect other words there, and around")
 
 
 def _write(

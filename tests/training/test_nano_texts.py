@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_sentences() -> None:
 def test_nothing_that_is_held_out_is_trained_however_it_is_written(texts: Texts) -> None:
     sounds, words, held_out = ({tuple(spoken_words(text)) for text in side} for side in vars(texts).values())
     assert not held_out & (sounds | words)
-    assert len(words) == len(texts.words) == 24_000
+    assert len(words) == len(texts.words) == 48_000
     assert len(held_out) == len(texts.held_out) > 190
 
 
@@ -74,7 +74,7 @@ def test_sounds_are_of_twice_as_many_words(texts: Texts, rules: dict[str, Choice
     words = {word for text in texts.sounds for word in spoken_words(text)}
     assert len(texts.sounds) == 12_000
     assert words == words_of(read_grammar(SOUNDS))
-    assert words_of(rules) - words == {"eating", "reading"}
+    assert len(words_of(rules) - words) < 0.04 * len(words_of(rules))
     assert len(words) > 2 * len(words_of(rules))
 
 
@@ -85,7 +85,7 @@ def test_every_word_is_trained_and_most_behind_several_others(texts: Texts, rule
     counts = Counter(word for sentence in sentences for word in sentence[1:])
     before = Counter(second for _, second in {pair for s in sentences for pair in pairwise(s)})
     assert counts.keys() == words
-    assert min(counts.values()) >= 5
+    assert min(counts.values()) >= 30
     assert sum(n >= 3 for n in before.values()) >= 0.7 * len(words)
 
 
@@ -190,7 +190,7 @@ def test_the_tokenizer_knows_whatever_ascii_spells(texts: Texts, tmp_path: Path)
     assert tokenizer.get_vocab_size() == TEXT_VOCAB
     encoding = tokenizer.encode("Zyx’s café #9 ~ qwertz@{}".replace("’", "'"), add_special_tokens=False)
     assert "[UNK]" not in encoding.tokens
-    assert tokenizer.encode("In 1984").tokens == ["i", "##n", "1", "##9", "##8", "##4"]
+    assert tokenizer.encode("In Zoë 1984").tokens == ["in", "z", "##o", "##e", "1", "##9", "##8", "##4"]
     lengths = [len(encode_text(tokenizer, text, config)) for text in texts.held_out + texts.words]
     assert max(lengths) <= config.max_text
     ids = encode_text(tokenizer, texts.held_out[0], config) - config.text_offset

@@ -12,7 +12,7 @@ from bark_jax.config import (
 from bark_jax.training.recipes.nano.tokenizer import TEXT_VOCAB
 
 _SEMANTIC_VOCAB = 384
-_MAX_TEXT = 48  # tokens, of a voice too; a sentence of the domain has 45 at most
+_MAX_TEXT = 32  # tokens, of a voice too; a sentence of the domain has half as many
 _MAX_NEW = 255  # semantic tokens, 5.1 seconds
 
 _CODEC = EncodecConfig(  # 50 frames a second

@@ -44,7 +44,7 @@ class Recipe:
 
     to: Path
     sounds: int = 12_000  # for the stages that learn sounds: all but the semantic one
-    words: int = 24_000  # for the semantic stage, which learns words, and to fine-tune the coarse one
+    words: int = 48_000  # for the semantic stage, which learns words, and to fine-tune the coarse one
     held_out: int = 200  # to test with, less those that are among the sounds
     overrides: tuple[str, ...] = ()  # of the settings of every training, such as "train.steps=100"
     say: Say = print

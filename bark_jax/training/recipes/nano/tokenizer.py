@@ -1,6 +1,6 @@
-"""The nano model's tokenizer: WordPieces of one character each.
+"""The nano model's tokenizer: WordPieces that are the domain's words, and characters for all else.
 
-Whole words would be fewer tokens, but a rare word shares its letters with frequent ones, and is learned with them.
+A digit is a token, so that numbers are read as they are spelled.
 """
 
 import string
@@ -10,9 +10,12 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
+from bark_jax.training.recipes.nano.grammar import DOMAIN, read_grammar, words_of
+
 _UNKNOWN = "[UNK]"
 _CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
-_PIECES = (_UNKNOWN, *_CHARACTERS, *(f"##{c}" for c in _CHARACTERS if c.isalnum()))
+_WORDS = {part for word in words_of(read_grammar(DOMAIN)) for part in word.split("'")} - set(_CHARACTERS)
+_PIECES = (_UNKNOWN, *_CHARACTERS, *(f"##{c}" for c in _CHARACTERS if c.isalnum()), *sorted(_WORDS))
 TEXT_VOCAB = len(_PIECES)
 
 
