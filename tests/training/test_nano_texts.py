@@ -74,7 +74,10 @@ def test_sounds_are_of_twice_as_many_words(texts: Texts, rules: dict[str, Choice
     words = {word for text in texts.sounds for word in spoken_words(text)}
     assert len(texts.sounds) == 12_000
     assert words == words_of(read_grammar(SOUNDS))
-    assert len(words_of(rules) - words) < 0.04 * len(words_of(rules))
+    assert words_of(rules) - words == {
+        "breakfast", "called", "cooking", "drink", "drinking", "eating", "helped", "learn", "music", "question",
+        "reading", "telephone", "write",
+    }  # fmt: skip
     assert len(words) > 2 * len(words_of(rules))
 
 
