@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bark_jax.bark import Bark
 from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation
 from bark_jax.measuring import compilations, machine, medians, peak_memory, reader
 from bark_jax.models.gpt import GPT, KVCache
-from bark_jax.pipeline import Bark
-from bark_jax.sampling import Sampling, fold_keys
 from bark_jax.settings import Settings
 from bark_jax.stages import coarse, semantic
+from bark_jax.stages.sampling import Sampling, fold_keys
 
 Stage: TypeAlias = Literal["semantic", "coarse"]  # those that decode token by token
 Row: TypeAlias = Mapping[str, Any]  # of a table: short column names and their values

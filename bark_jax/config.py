@@ -15,6 +15,8 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
+NETWORKS = ("semantic", "coarse", "fine", "codec")
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be read, or cannot be used."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bark_jax.audio import encode_audio, write_audio
-from bark_jax.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata
-from bark_jax.voice_library import save_voice
+from bark_jax.voices.library import save_voice
+from bark_jax.voices.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata
 
 
 class EmptyGeneration(UserWarning):

@@ -21,7 +21,8 @@ from huggingface_hub.errors import (
 )
 from platformdirs import user_cache_path
 
-from bark_jax.checkpoint import NETWORKS, VERSION, CheckpointError, is_checkpoint
+from bark_jax.checkpoint import VERSION, CheckpointError, is_checkpoint
+from bark_jax.config import NETWORKS
 
 NANO = "nano"  # the model that this package brings
 _PATIENCE = 10.0  # seconds to connect to the hub, and again for its first answer

@@ -9,7 +9,7 @@ import numpy as np
 
 from bark_jax.quoting import quote
 from bark_jax.settings import Settings, SettingsError
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 
 class TokenError(ValueError):

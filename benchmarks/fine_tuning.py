@@ -27,7 +27,7 @@ from bark_jax.measuring import peak_memory
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training import Clip, LoraConfig, RunConfig, Schedule, TrainConfig, run_training
 from bark_jax.training.logs import METRICS
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 from benchmarks.harness import FOLDER, record, row_of_process
 
 MODES = ("full", "LoRA")

@@ -26,8 +26,10 @@ import numpy as np
 
 from bark_jax import Bark, BarkConfig
 from bark_jax.bench import Row
-from bark_jax.checkpoint import DTYPES, NETWORKS, parameter_shapes, write_checkpoint
+from bark_jax.checkpoint import DTYPES, write_checkpoint
+from bark_jax.config import NETWORKS
 from bark_jax.measuring import peak_memory
+from bark_jax.models.parameters import parameter_shapes
 from bark_jax.text import builtin_tokenizer
 from benchmarks.harness import FOLDER, record, row_of_process
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bark_jax.checkpoint import NETWORKS, is_checkpoint, is_vacant, write_checkpoint
+from bark_jax.checkpoint import is_checkpoint, is_vacant, write_checkpoint
+from bark_jax.config import NETWORKS
 
 from .errors import ConversionError, refuse
 from .plan import Plan, Target, plan

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bark_jax.checkpoint import parameter_shapes
 from bark_jax.config import BarkConfig
+from bark_jax.models.parameters import parameter_shapes
 
 from .combine import Combine
 from .rules import LEFT_OUT, Row, rows

@@ -28,7 +28,7 @@ TOKENIZER_REPOSITORY = "google-bert/bert-base-multilingual-cased"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A checkpoint of PyTorch's: for each of bark_jax.checkpoint.NETWORKS its tensors by name."""
+    """A checkpoint of PyTorch's: for each of bark_jax.config.NETWORKS its tensors by name."""
 
     description: str
     config: BarkConfig

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bark_jax.checkpoint import NETWORKS, read_config, read_network
-from bark_jax.config import BarkConfig, FineGPTConfig, GPTConfig
+from bark_jax.checkpoint import read_config, read_network
+from bark_jax.config import NETWORKS, BarkConfig, FineGPTConfig, GPTConfig
 from bark_jax.models.encodec import Encodec, Encoder
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT

@@ -7,8 +7,8 @@ from typing import Any
 
 from bark_jax.checkpoint import read_json
 from bark_jax.config import BarkConfig
-from bark_jax.voice import PROMPTS, Voice, VoiceError, read_npy
-from bark_jax.voice_library import list_voices
+from bark_jax.voices.library import list_voices
+from bark_jax.voices.voice import PROMPTS, Voice, VoiceError, read_npy
 
 from .errors import ConversionError, refuse
 from .files import inside

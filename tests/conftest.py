@@ -24,7 +24,7 @@ def no_compile_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def library(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an empty library of voices, in place of the user's."""
     folder = tmp_path_factory.mktemp("data") / "voices"
-    monkeypatch.setattr("bark_jax.voice_library.library_folder", lambda: folder)
+    monkeypatch.setattr("bark_jax.voices.library.library_folder", lambda: folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
 from bark_jax.stages import coarse, fine, semantic
 from bark_jax.text import TextError
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 BATCH, POOL = 3, 30
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from bark_jax import Bark, BarkConfig, bench, measuring
-from bark_jax.checkpoint import NETWORKS, parameter_shapes
 from bark_jax.cli import main
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import parameter_shapes
 from benchmarks import growth, harness, memory
 
 TINY = ["bench", "--model", "random:tiny", "--seconds", "0.5"]

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from bark_jax import Bark, BarkConfig, Settings, checkpoint, measuring
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import parameters
 from benchmarks import decode_step, end_to_end, fine_tuning, gpu, gpu_probes, limits, peers, stages
 from benchmarks.harness import row_of_process
 
@@ -153,8 +155,8 @@ def test_a_clip_is_the_sum_of_its_parts(bark: Bark) -> None:
 
 def test_fine_tuning(bark: Bark, tmp_path: Path) -> None:
     networks = {
-        name: [(path, np.asarray(value)) for path, value in checkpoint.parameters(getattr(bark, name)).items()]
-        for name in checkpoint.NETWORKS
+        name: [(path, np.asarray(value)) for path, value in parameters(getattr(bark, name)).items()]
+        for name in NETWORKS
     }
     tokenizer = bark.tokenizer.to_str()
     checkpoint.write_checkpoint(tmp_path / "start", bark.config, networks, tokenizer_json=tokenizer)

@@ -23,22 +23,19 @@ from safetensors.numpy import load_file
 
 from bark_jax.checkpoint import (
     FORMAT,
-    NETWORKS,
     CheckpointError,
-    abstract_network,
     copy_checkpoint,
-    fill,
     is_checkpoint,
-    parameter_shapes,
-    random_networks,
     read_config,
     read_network,
     write_checkpoint,
     write_model_folder,
     write_network,
 )
-from bark_jax.config import BarkConfig
-from bark_jax.voice import Voice
+from bark_jax.config import NETWORKS, BarkConfig
+from bark_jax.models.initialisers import random_networks
+from bark_jax.models.parameters import abstract_network, fill, parameter_shapes
+from bark_jax.voices.voice import Voice
 
 TINY = BarkConfig.tiny(bias=True)
 Tensors = dict[str, np.ndarray]

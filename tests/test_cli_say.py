@@ -13,8 +13,8 @@ from bark_jax import Bark
 from bark_jax.cli.progress import Bars
 from bark_jax.config import BarkConfig
 from bark_jax.hub import NANO, HubUnreachableError
-from bark_jax.voice import VoiceMetadata
-from bark_jax.voice_library import find_voice
+from bark_jax.voices.library import find_voice
+from bark_jax.voices.voice import VoiceMetadata
 
 from test_cli import TINY, run
 from voice_arrays import TINY as TINY_CONFIG

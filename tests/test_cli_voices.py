@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bark_jax.checkpoint import NETWORKS, parameter_shapes, write_checkpoint
-from bark_jax.voice import Voice, VoiceMetadata, read_metadata
-from bark_jax.voice_library import save_voice
+from bark_jax.checkpoint import write_checkpoint
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import parameter_shapes
+from bark_jax.voices.library import save_voice
+from bark_jax.voices.voice import Voice, VoiceMetadata, read_metadata
 
 from test_cli import run
 from voice_arrays import TINY, arrays, with_value

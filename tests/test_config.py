@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bark_jax.checkpoint import NETWORKS, parameter_shapes
-from bark_jax.config import BarkConfig, ConfigError
+from bark_jax.config import NETWORKS, BarkConfig, ConfigError
+from bark_jax.models.parameters import parameter_shapes
 
 PRESETS = ("tiny", "small", "large")
 

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from bark_jax import Generation
-from bark_jax.voice import MAX_CHARACTERS, VoiceError, VoiceMetadata
-from bark_jax.voice_library import find_voice
+from bark_jax.voices.library import find_voice
+from bark_jax.voices.voice import MAX_CHARACTERS, VoiceError, VoiceMetadata
 
 from voice_arrays import TINY, arrays
 

@@ -16,7 +16,7 @@ import pytest
 from jax import export
 
 from bark_jax import BarkConfig, Settings
-from bark_jax.checkpoint import abstract_network, map_parameters
+from bark_jax.models.parameters import abstract_network, map_parameters
 from bark_jax.stages import coarse, codec, fine, semantic
 
 PLATFORMS = ("tpu", "cuda")

@@ -16,14 +16,15 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+import recipes.nano
 from bark_jax import Bark, Generation
 from bark_jax.audio import Waveform, read_audio
 from bark_jax.hub import NANO, resolve
-from bark_jax.training.recipes.nano.evaluate import REPORT, SAMPLE_COUNT, SAMPLES
-from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import SPEAKERS
-from bark_jax.training.recipes.nano.texts import spoken_words
-from bark_jax.training.recipes.nano.word_errors import word_error_rate
+from recipes.nano.evaluate import REPORT, SAMPLE_COUNT, SAMPLES
+from recipes.nano.recognizer import Recognizer
+from recipes.nano.speech import SPEAKERS
+from recipes.nano.texts import spoken_words
+from recipes.nano.word_errors import word_error_rate
 
 Pitches: TypeAlias = npt.NDArray[np.float64]  # [N] Hz
 
@@ -138,9 +139,10 @@ def test_it_fits_the_package_and_brings_its_voices_and_report(bark: Bark) -> Non
     shipped = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in shipped) < WHEEL
     assert sorted(path.stem for path in (folder / "voices").iterdir()) == VOICES
-    report = json.loads((folder / "report" / REPORT).read_text())
+    recipe = Path(recipes.nano.__file__).with_name("report")
+    report = json.loads((recipe / REPORT).read_text())
     assert all(goal["reached"] for goal in report["goals"].values())
-    samples = sorted((folder / "report" / SAMPLES).iterdir())
+    samples = sorted((recipe / SAMPLES).iterdir())
     assert len(samples) == SAMPLE_COUNT
     for sample, sentence in zip(samples, report["sentences"], strict=False):
         seconds = len(read_audio(sample, 16_000)) / 16_000

@@ -18,7 +18,9 @@ import pytest
 from jax import Array
 
 from bark_jax import Bark, BarkConfig
-from bark_jax.checkpoint import NETWORKS, abstract_network, parameter_shapes, write_checkpoint
+from bark_jax.checkpoint import write_checkpoint
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import abstract_network, parameter_shapes
 from bark_jax.text import builtin_tokenizer
 
 

@@ -18,7 +18,7 @@ from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
 from bark_jax.stages import coarse
 from bark_jax.text import TextError, TextTruncated
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 SHORT = {"max_seconds": 1.5}
 

@@ -17,7 +17,8 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from bark_jax import Bark, BarkConfig
-from bark_jax.checkpoint import NETWORKS, parameter_shapes
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import parameter_shapes
 from bark_jax.sharding import RULES, batch_sharding, fetch, pad_batch, parameter_sharding, put_batch
 
 import two_processes

@@ -38,7 +38,7 @@ from bark_jax.suno import (
 )
 from bark_jax.suno.__main__ import main
 from bark_jax.text import TextError, TextTruncated
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 STAGE = {"temp": 0.7, "top_k": None, "top_p": None, "silent": False}
 SAYING = {"silent": False, "output_full": False}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bark_jax.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata, find_problems, read_metadata
+from bark_jax.voices.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata, find_problems, read_metadata
 
 from voice_arrays import KEYS, TINY, Arrays, arrays, assert_same, save_triple, with_value
 

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bark_jax.config import BarkConfig
-from bark_jax.voice import Voice, VoiceError, VoiceMetadata
-from bark_jax.voice_library import VOICE_NAMES, catalogue, find_voice, list_voices, locate, save_voice, voice_file
+from bark_jax.voices.library import VOICE_NAMES, catalogue, find_voice, list_voices, locate, save_voice, voice_file
+from bark_jax.voices.voice import Voice, VoiceError, VoiceMetadata
 
 from voice_arrays import TINY, arrays, assert_same, save_triple, with_value
 

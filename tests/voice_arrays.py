@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bark_jax.config import BarkConfig
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 TINY = BarkConfig.tiny()
 KEYS = ("semantic_prompt", "coarse_prompt", "fine_prompt")

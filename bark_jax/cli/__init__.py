@@ -23,7 +23,7 @@ from bark_jax.hub import converter
 from bark_jax.settings import SettingsError
 from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 EXIT_CODES: dict[type[BaseException], int] = {
     RunError: 3,  # of the kinds of TrainingError, which come first

@@ -3,9 +3,9 @@
 import argparse
 
 from bark_jax import bench
+from bark_jax.bark import RANDOM, Bark
 from bark_jax.cli.console import note, print_json
 from bark_jax.cli.options import add_machine, use_compile_cache
-from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings
 
 

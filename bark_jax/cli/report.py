@@ -11,12 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from bark_jax import compile_cache
+from bark_jax.bark import Bark
 from bark_jax.generation import Generation
 from bark_jax.measuring import machine, peak_memory
-from bark_jax.pipeline import Bark
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bark_jax.audio import check_output
+from bark_jax.bark import RANDOM, Bark
 from bark_jax.cli.console import note, print_json
 from bark_jax.cli.options import (
     DEFAULT_MODEL,
@@ -32,12 +33,11 @@ from bark_jax.hub import NANO, HubUnreachableError
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.measuring import compilations
-from bark_jax.pipeline import RANDOM, Bark
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech
 from bark_jax.text import normalize
-from bark_jax.voice import Voice, VoiceError
-from bark_jax.voice_library import voice_file
+from bark_jax.voices.library import voice_file
+from bark_jax.voices.voice import Voice, VoiceError
 
 DEFAULT_OUTPUT = Path("bark.wav")
 _NANO_SPEAKS = (

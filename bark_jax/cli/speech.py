@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bark_jax.audio import AudioError, pcm_bytes
+from bark_jax.bark import Bark, StageProgress
 from bark_jax.files import check_writable, replacing
-from bark_jax.pipeline import Bark, StageProgress
 from bark_jax.settings import SettingsError
 from bark_jax.speech.delivery import KEEP_VOICE, Delivery
 from bark_jax.speech.sentences import LANGUAGES
 from bark_jax.speech.speech import Speech
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 STDOUT = "-"
 

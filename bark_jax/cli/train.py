@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from bark_jax.checkpoint import NETWORKS
 from bark_jax.cli.console import note
 from bark_jax.cli.options import add_compile_cache, use_compile_cache
+from bark_jax.config import NETWORKS
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

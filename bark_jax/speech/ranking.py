@@ -26,7 +26,7 @@ from bark_jax.speech.joining import loud_windows
 from bark_jax.text import encode_text
 
 if TYPE_CHECKING:
-    from bark_jax.pipeline import Bark, StageProgress
+    from bark_jax.bark import Bark, StageProgress
 
 SILENCE_WEIGHT = 2.0
 CLIPPING_WEIGHT = 50.0

@@ -22,10 +22,10 @@ from bark_jax.speech.script import Piece, Script
 from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
 from bark_jax.text import encode_text, normalize
-from bark_jax.voice import Voice, VoiceError
+from bark_jax.voices.voice import Voice, VoiceError
 
 if TYPE_CHECKING:
-    from bark_jax.pipeline import Bark, StageProgress, VoiceSource
+    from bark_jax.bark import Bark, StageProgress, VoiceSource
 
 T = TypeVar("T")
 

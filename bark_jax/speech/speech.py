@@ -24,7 +24,7 @@ from bark_jax.speech import subtitles
 from bark_jax.speech.joining import Join
 from bark_jax.speech.ranking import Score
 from bark_jax.speech.script import Piece
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 FORMAT = "bark_jax speech 1"
 _MAX_SILENCE = 3600  # seconds

@@ -23,11 +23,11 @@ from jax.sharding import NamedSharding
 
 from bark_jax.config import BarkConfig
 from bark_jax.models.gpt import GPT, KVCache
-from bark_jax.sampling import Sampling, draw, filter_logits, fold_keys
 from bark_jax.settings import Settings
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.progress import Progress, checkpoints, fixed_trips
-from bark_jax.voice import Voice
+from bark_jax.stages.sampling import Sampling, draw, filter_logits, fold_keys
+from bark_jax.voices.voice import Voice
 
 KEEP, PREFILL_SEMANTIC, PREFILL_ALL = 0, 1, 2  # what a window does before its first token
 

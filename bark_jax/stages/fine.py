@@ -15,12 +15,12 @@ from jax import Array
 
 from bark_jax.config import BarkConfig
 from bark_jax.models.fine_gpt import FineGPT
-from bark_jax.sampling import Sampling, fold_keys, sample
 from bark_jax.settings import Settings
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.codec import frame_capacity
 from bark_jax.stages.progress import Progress, checkpoints
-from bark_jax.voice import Voice
+from bark_jax.stages.sampling import Sampling, fold_keys, sample
+from bark_jax.voices.voice import Voice
 
 
 class Rows(NamedTuple):

@@ -16,11 +16,11 @@ from jax.sharding import NamedSharding
 
 from bark_jax.config import BarkConfig, SemanticConfig
 from bark_jax.models.gpt import GPT, KVCache
-from bark_jax.sampling import Sampling, draw, filter_logits, fold_keys
 from bark_jax.settings import Settings
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.progress import Progress, checkpoints, fixed_trips
-from bark_jax.voice import Voice
+from bark_jax.stages.sampling import Sampling, draw, filter_logits, fold_keys
+from bark_jax.voices.voice import Voice
 
 SEGMENT = 32  # steps between two looks at whether all rows have ended, where looking is dear
 

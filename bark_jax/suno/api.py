@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from bark_jax.pipeline import VoiceSource
+from bark_jax.bark import VoiceSource
 from bark_jax.suno.generation import (
     choose_seed,
     codec_decode,
@@ -15,7 +15,7 @@ from bark_jax.suno.generation import (
     generate_fine,
     generate_text_semantic,
 )
-from bark_jax.voice import Voice, VoiceError
+from bark_jax.voices.voice import Voice, VoiceError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 FullGeneration: TypeAlias = dict[str, npt.NDArray[np.integer]]

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from bark_jax.bark import VoiceSource
 from bark_jax.config import CoarseConfig
-from bark_jax.pipeline import VoiceSource
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
 from bark_jax.suno.loading import SAMPLE_RATE, loaded_model, preload_models

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from bark_jax.bark import Bark
 from bark_jax.config import EncodecConfig
-from bark_jax.pipeline import Bark
 from bark_jax.settings import SettingsError
 from bark_jax.sharding import DATA
 

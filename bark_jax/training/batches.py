@@ -19,7 +19,7 @@ from bark_jax.settings import Settings
 from bark_jax.stages.coarse import KEEP, Plan, coarse_history, coarse_steps, flatten_codes, plan_windows
 from bark_jax.stages.fine import plan_rows
 from bark_jax.stages.semantic import prompt_rows
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 NO_PREFIX = 0.5  # probability of a fine window that begins without known frames, as that of a short clip does
 _LEAST_UNIT = 32  # positions: lengths of batches are multiples of at least this

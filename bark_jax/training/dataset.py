@@ -24,7 +24,7 @@ import numpy.typing as npt
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing
 from bark_jax.training.shards import AGAIN, DataError, Shards, has_types, read_index
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 FORMAT, VERSION = "bark_jax data", 1  # raised with every change to the layout
 FULL_SCALE = 2**15  # of int16: a sample of 1.0

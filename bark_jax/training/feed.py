@@ -21,7 +21,7 @@ from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.text import TextTruncated, encode_text
 from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_waveform, semantic_example, stack
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 _AHEAD = 4  # batches made while a step runs
 _BATCHES = 2**40  # more than any run has

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from bark_jax import checkpoint
 from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.interrupts import noticing_ctrl_c
+from bark_jax.models.parameters import parameters
 from bark_jax.sharding import fetch
 from bark_jax.text import load_tokenizer
 from bark_jax.training.batches import Batch, CodecBatch
@@ -51,7 +52,7 @@ def run_training(
     mesh: Mesh | None = None,
     say: Say = print,
 ) -> Path:
-    """Train one network, one of `checkpoint.NETWORKS`, and write it into the model's folder: the path of its file.
+    """Train one network, one of `NETWORKS`, and write it into the model's folder: the path of its file.
 
     clips: in place of those in `config.data`: waveforms for the codec, else `Clip`s. restart: forget the run that is in
     the folder. mesh: several devices, see `bark_jax.sharding`. say: is given what there is to tell, line by line.
@@ -217,7 +218,7 @@ class _Loop:
 
     def _export(self, state: TrainState) -> Path:
         trainer = self.trainer
-        network = checkpoint.parameters(trainer.network(state, self.frozen))
+        network = parameters(trainer.network(state, self.frozen))
         tensors = ((path, np.array(fetch(value))) for path, value in network.items())
         try:
             return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError, write_audio
-from bark_jax.config import BarkConfig
+from bark_jax.bark import Bark
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import RunError
-from bark_jax.pipeline import Bark
+from bark_jax.models.parameters import abstract_network
 from bark_jax.sharding import put_parameter
 from bark_jax.stages.codec import decode_codes, encode_waveform
 from bark_jax.training.dataset import Clip
@@ -49,13 +50,13 @@ def make_samples(trainer: Trainer, folder: Path, clips: Mapping[str, Any], token
     None where one of those is not there yet, or there are no clips.
     """
     config, stage = trainer.config, trainer.stage
-    later = checkpoint.NETWORKS[checkpoint.NETWORKS.index(stage) + 1 :]
+    later = NETWORKS[NETWORKS.index(stage) + 1 :]
     if not clips or not all((folder / f"{name}.safetensors").exists() for name in later):
         return None
     if stage == "codec":
         return Samples(partial(_rebuild, config), clips, config.codec.sample_rate)
     put = partial(put_parameter, mesh=trainer.mesh)
-    networks = {name: checkpoint.abstract_network(config, name) for name in checkpoint.NETWORKS}  # those before: unused
+    networks = {name: abstract_network(config, name) for name in NETWORKS}  # those before: unused
     networks |= {name: checkpoint.read_network(folder, name, config, put=put) for name in later}
 
     def speak(network: nnx.Module, clip: Clip) -> np.ndarray:

@@ -15,6 +15,8 @@ from bark_jax import checkpoint
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
 from bark_jax.hub import resolve
+from bark_jax.models.initialisers import random_network
+from bark_jax.models.parameters import map_parameters
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
 from bark_jax.training.run_config import RunConfig
@@ -48,13 +50,13 @@ def first_network(trainer: Trainer, config: RunConfig) -> nnx.Module:
     """The network of `start`, or one with random weights. Raises CheckpointError when `start` does not fit."""
     if config.start:
         return checkpoint.read_network(resolve(config.start, progress=False), trainer.stage, trainer.config)
-    return checkpoint.random_network(trainer.config, trainer.stage, jax.random.key(config.train.seed))
+    return random_network(trainer.config, trainer.stage, jax.random.key(config.train.seed))
 
 
 def with_codebooks(codec: Any, waveform: np.ndarray, seed: int) -> nnx.Module:
     """An untrained codec with codebooks of what its encoder makes of waveforms [B, N]."""
     tables = sample_codebooks(codec, waveform, jax.random.key(seed))
-    return checkpoint.map_parameters(lambda path, value: tables if path == CODEBOOKS else value, codec)
+    return map_parameters(lambda path, value: tables if path == CODEBOOKS else value, codec)
 
 
 def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[str, Any]:

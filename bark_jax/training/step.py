@@ -27,9 +27,9 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bark_jax import checkpoint
-from bark_jax.config import BarkConfig
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import TrainingError
+from bark_jax.models.parameters import abstract_network, fill, parameters
 from bark_jax.sharding import DATA, check_mesh, parameter_sharding, put_batch, put_parameter
 from bark_jax.training import codec, lora, losses
 from bark_jax.training.batches import Batch
@@ -85,7 +85,7 @@ class Metrics(NamedTuple):
 class Trainer:
     """How one network is trained. It holds no arrays; equal trainers share their compiled programs.
 
-    stage: one of `checkpoint.NETWORKS`; lora: train adapters instead of the parameters; mesh: several devices, see
+    stage: one of `NETWORKS`; lora: train adapters instead of the parameters; mesh: several devices, see
     `bark_jax.sharding`. Raises TrainingError for an unknown stage, for adapters of the codec, which has no layers for
     them, and for Muon where there are no whole matrices of blocks: in the codec and in adapters.
     """
@@ -97,8 +97,8 @@ class Trainer:
     mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
-        if self.stage not in checkpoint.NETWORKS:
-            raise TrainingError(f"there is no stage {self.stage!r}: choose from {', '.join(checkpoint.NETWORKS)}")
+        if self.stage not in NETWORKS:
+            raise TrainingError(f"there is no stage {self.stage!r}: choose from {', '.join(NETWORKS)}")
         if self.lora and self.stage == "codec":
             raise TrainingError("the codec has no Linear layers to adapt: train it without lora")
         if self.train.optimizer == "muon" and (self.stage == "codec" or self.lora):
@@ -111,15 +111,15 @@ class Trainer:
         Raises CheckpointError when the network is not one of this configuration, TrainingError for patterns and
         targets that fit nothing, ValueError when the mesh does not divide a parameter.
         """
-        parameters = checkpoint.parameters(checkpoint.fill(self.abstract(), checkpoint.parameters(network)))
-        codebooks = parameters.pop(CODEBOOKS, None)
+        filled = parameters(fill(self.abstract(), parameters(network)))
+        codebooks = filled.pop(CODEBOOKS, None)
         if self.lora:
-            trained = lora.start_adapters(parameters, self.lora, jax.random.key(self.train.seed))
-            frozen = parameters
+            trained = lora.start_adapters(filled, self.lora, jax.random.key(self.train.seed))
+            frozen = filled
         else:
-            chosen = self._trainable(parameters)
-            trained = {path: value for path, value in parameters.items() if path in chosen}
-            frozen = {path: value for path, value in parameters.items() if path not in chosen}
+            chosen = self._trainable(filled)
+            trained = {path: value for path, value in filled.items() if path in chosen}
+            frozen = {path: value for path, value in filled.items() if path not in chosen}
         trained = {path: put_parameter(path, np.array(x, np.float32), self.mesh) for path, x in trained.items()}
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -159,13 +159,11 @@ class Trainer:
     def assemble(self, trained: Parameters, frozen: Parameters, codebooks: Codebooks | None) -> nnx.Module:
         """The network of these parameters."""
         parameters = lora.merge(frozen, trained, self.lora) if self.lora else frozen | trained
-        return checkpoint.fill(
-            self.abstract(), parameters if codebooks is None else parameters | {CODEBOOKS: codebooks.table}
-        )
+        return fill(self.abstract(), parameters if codebooks is None else parameters | {CODEBOOKS: codebooks.table})
 
     def abstract(self) -> nnx.Module:
         """The network with shapes in place of arrays."""
-        return checkpoint.abstract_network(self.config, self.stage, dtype=self.train.dtype)
+        return abstract_network(self.config, self.stage, dtype=self.train.dtype)
 
     def optimizer(self) -> optax.GradientTransformation:
         """Clipping, then AdamW, or Muon for the matrices of blocks and AdamW for the rest."""

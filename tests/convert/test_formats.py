@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bark_jax.checkpoint import NETWORKS, CheckpointError, read_config
-from bark_jax.config import BarkConfig
+from bark_jax.checkpoint import CheckpointError, read_config
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.convert import ConversionError, convert_checkpoint
 from bark_jax.convert.source import open_source
 from bark_jax.convert.verify import verify

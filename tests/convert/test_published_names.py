@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bark_jax.checkpoint import NETWORKS
-from bark_jax.config import BarkConfig
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.convert.configs import read_huggingface_config
 from bark_jax.convert.plan import Plan, plan
 from bark_jax.convert.tensors import LazyTensor, LazyTensors

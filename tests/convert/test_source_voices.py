@@ -12,7 +12,7 @@ import pytest
 from bark_jax.config import BarkConfig
 from bark_jax.convert import ConversionError, convert_checkpoint
 from bark_jax.convert.voices import read_voices
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 PROMPTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 

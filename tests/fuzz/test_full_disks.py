@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bark_jax import Voice
 from bark_jax.audio import AudioError, write_audio
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 from full_disk import room_for
 from fuzzing import Command, Fuzz

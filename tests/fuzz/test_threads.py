@@ -11,7 +11,7 @@ import pytest
 from bark_jax import Bark, Generation
 from bark_jax.settings import SettingsError
 from bark_jax.text import TextError
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 THREADS = 8
 TEXTS = ("Hi", "Hello, my dog is cute.", "One two three", "[laughs] ♪", "Grüße", "a b c", "word " * 40, "?!")

@@ -19,9 +19,9 @@ from transformers.models.encodec.modeling_encodec import (
     EncodecResnetBlock,
 )
 
-from bark_jax.checkpoint import fill
 from bark_jax.config import EncodecConfig
 from bark_jax.models.encodec import Encodec
+from bark_jax.models.parameters import fill
 
 Weights = Iterator[tuple[str, torch.Tensor]]
 

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from transformers.models.bark.modeling_bark import BarkCausalModel, BarkFineModel
 
 from bark_jax.config import BarkConfig
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 COARSE_PER_SEMANTIC = 75 / 49.9 * 2  # flat coarse tokens per semantic token
 

@@ -14,11 +14,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.models.bark.modeling_bark import BarkCausalModel, BarkFineModel
 
-from bark_jax.checkpoint import parameters
 from bark_jax.config import BarkConfig
+from bark_jax.models.parameters import parameters
 from bark_jax.training import coarse_examples, fine_example, semantic_example, stack
 from bark_jax.training.losses import coarse_loss, fine_loss, semantic_loss
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 from parity.reference import COARSE_PER_SEMANTIC
 from parity.weights import jax_fine_gpt, jax_gpt, torch_fine_gpt, torch_gpt

@@ -12,12 +12,12 @@ from transformers.models.bark.modeling_bark import BarkCausalModel, BarkFineMode
 from bark_jax.config import BarkConfig
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.sampling import Sampling, fold_keys, sample
 from bark_jax.settings import Settings
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.fine import generate_fine
+from bark_jax.stages.sampling import Sampling, fold_keys, sample
 from bark_jax.stages.semantic import generate_semantic
-from bark_jax.voice import Voice
+from bark_jax.voices.voice import Voice
 
 from parity import reference
 from parity.weights import jax_fine_gpt, jax_gpt, torch_fine_gpt, torch_gpt

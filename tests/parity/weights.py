@@ -12,10 +12,10 @@ from transformers.initialization import no_init_weights
 from transformers.models.bark.configuration_bark import BarkFineConfig, BarkSubModelConfig
 from transformers.models.bark.modeling_bark import BarkCausalModel, BarkFineModel
 
-from bark_jax.checkpoint import fill
 from bark_jax.config import FineGPTConfig, GPTConfig
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
+from bark_jax.models.parameters import fill
 
 
 def torch_gpt(config: GPTConfig, *, seed: int = 0, std: float = 0.02) -> BarkCausalModel:

@@ -25,7 +25,7 @@ from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
 from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 TEXT = """The first one. [pause 0.1] The second is longer. [pause 0.2] Three.
 

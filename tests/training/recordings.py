@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from bark_jax.checkpoint import parameters, write_checkpoint
+from bark_jax.checkpoint import write_checkpoint
+from bark_jax.models.parameters import parameters
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training.prepare import Preparation
 

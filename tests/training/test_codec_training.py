@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bark_jax.checkpoint import map_parameters
 from bark_jax.models.encodec import Encodec
+from bark_jax.models.parameters import map_parameters
 from bark_jax.training import CodecTraining, sample_codebooks
 from bark_jax.training.codec import (
     Assignments,

@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 
 from bark_jax import Bark
-from bark_jax.checkpoint import map_parameters, parameters, write_checkpoint
+from bark_jax.checkpoint import write_checkpoint
 from bark_jax.models.layers import Linear, project
+from bark_jax.models.parameters import map_parameters, parameters
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training import LoraConfig, TrainConfig, Trainer, TrainingError, TrainState
 from bark_jax.training.lora import DOWN, UP, merge, start_adapters, target_paths

@@ -29,7 +29,7 @@ from bark_jax.training import (
     stack,
 )
 from bark_jax.training.losses import coarse_logits, coarse_loss, fine_logits, fine_loss, semantic_loss
-from bark_jax.voice import VoiceError
+from bark_jax.voices.voice import VoiceError
 
 from small import CONFIG, GREEDY, networks, random_batch, random_clip, random_text
 

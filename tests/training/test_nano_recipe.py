@@ -13,15 +13,17 @@ import pytest
 
 from bark_jax import checkpoint
 from bark_jax.audio import read_audio
+from bark_jax.config import NETWORKS
+from bark_jax.models.parameters import parameter_shapes
 from bark_jax.training import TrainingError, open_tokens
-from bark_jax.training.recipes.nano import speech
-from bark_jax.training.recipes.nano.config import nano_config
-from bark_jax.training.recipes.nano.evaluate import Heard, make_report, read_speech, summarize
-from bark_jax.training.recipes.nano.recipe import Recipe
-from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import SPEAKERS, TABLE, synthesize, take_turns, trim
-from bark_jax.training.recipes.nano.tokenizer import make_tokenizer
-from bark_jax.training.recipes.nano.word_errors import word_error_rate, word_errors
+from recipes.nano import speech
+from recipes.nano.config import nano_config
+from recipes.nano.evaluate import Heard, make_report, read_speech, summarize
+from recipes.nano.recipe import Recipe
+from recipes.nano.recognizer import Recognizer
+from recipes.nano.speech import SPEAKERS, TABLE, synthesize, take_turns, trim
+from recipes.nano.tokenizer import make_tokenizer
+from recipes.nano.word_errors import word_error_rate, word_errors
 
 MOST_BYTES = 11_500_000  # of the model's parameters, two bytes each, so that the wheel has room for it
 
@@ -30,7 +32,7 @@ needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-
 
 def test_the_model_is_small_enough_to_ship() -> None:
     config = nano_config()
-    shapes = [shape for name in checkpoint.NETWORKS for shape in checkpoint.parameter_shapes(config, name).values()]
+    shapes = [shape for name in NETWORKS for shape in parameter_shapes(config, name).values()]
     assert 2 * sum(map(math.prod, shapes)) <= MOST_BYTES
 
 
@@ -202,6 +204,6 @@ def test_the_whole_recipe_of_a_few_steps(tmp_path: Path, monkeypatch: pytest.Mon
     recipe.run()
     assert len(open_tokens(tmp_path / "data" / "words", nano_config())) == 40
     assert {path.stem for path in (tmp_path / "nano" / "voices").iterdir()} == {s.name for s in SPEAKERS}
-    report = tmp_path / "nano" / "report"
+    report = tmp_path / "report"
     assert "\n| nano " in (report / "report.md").read_text()
-    assert {log.stem for log in (report / "training").iterdir()} == {*checkpoint.NETWORKS, "refine"}
+    assert {log.stem for log in (report / "training").iterdir()} == {*NETWORKS, "refine"}

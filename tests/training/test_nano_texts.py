@@ -11,11 +11,11 @@ import pytest
 from bark_jax.cli.say import _NANO_SPEAKS
 from bark_jax.text import encode_text, load_tokenizer
 from bark_jax.training import TrainingError
-from bark_jax.training.recipes.nano.config import nano_config
-from bark_jax.training.recipes.nano.grammar import SOUNDS, Choice, Dealer, Item, Reference, read_grammar, words_of
-from bark_jax.training.recipes.nano.numbers import spell, value
-from bark_jax.training.recipes.nano.recipe import Recipe
-from bark_jax.training.recipes.nano.texts import (
+from recipes.nano.config import nano_config
+from recipes.nano.grammar import SOUNDS, Choice, Dealer, Item, Reference, read_grammar, words_of
+from recipes.nano.numbers import spell, value
+from recipes.nano.recipe import Recipe
+from recipes.nano.texts import (
     MAX_WORDS,
     Texts,
     make_texts,
@@ -23,7 +23,7 @@ from bark_jax.training.recipes.nano.texts import (
     spoken_words,
     write_texts,
 )
-from bark_jax.training.recipes.nano.tokenizer import TEXT_VOCAB, make_tokenizer
+from recipes.nano.tokenizer import TEXT_VOCAB, make_tokenizer
 
 HEADER = "#JSGF V1.0; grammar g;\n"
 
@@ -118,7 +118,7 @@ def test_files_of_sentences_are_read_as_they_were_written(tmp_path: Path) -> Non
 
 
 def test_a_grammar_that_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bark_jax.training.recipes.nano.texts._TRIES", 1)
+    monkeypatch.setattr("recipes.nano.texts._TRIES", 1)
     with pytest.raises(TrainingError, match="different sentences: ask for fewer"):
         make_texts(1000, 0, 1)
 

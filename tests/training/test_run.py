@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from bark_jax import Bark
-from bark_jax.checkpoint import CheckpointError, parameters, read_network, write_network
+from bark_jax.checkpoint import CheckpointError, read_network, write_network
 from bark_jax.errors import DivergenceError, RunError
 from bark_jax.interrupts import noticing_ctrl_c
+from bark_jax.models.parameters import parameters
 from bark_jax.training import LoraConfig, TrainingError
 from bark_jax.training import run as run_module
 from bark_jax.training.run import CHECKPOINTS, SAMPLES, RunConfig, Schedule, run_training

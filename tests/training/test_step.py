@@ -11,8 +11,9 @@ import optax
 import pytest
 
 from bark_jax import BarkConfig, Voice
-from bark_jax.checkpoint import CheckpointError, parameters
+from bark_jax.checkpoint import CheckpointError
 from bark_jax.measuring import compilations
+from bark_jax.models.parameters import parameters
 from bark_jax.training import (
     CodecTraining,
     LoraConfig,

@@ -9,8 +9,8 @@ import numpy as np
 
 from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
-from bark_jax.training.recipes.nano.grammar import DOMAIN, SOUNDS, Dealer, Span, read_grammar
-from bark_jax.training.recipes.nano.numbers import ordinal, spell, value
+from recipes.nano.grammar import DOMAIN, SOUNDS, Dealer, Span, read_grammar
+from recipes.nano.numbers import ordinal, spell, value
 
 MAX_WORDS = 14
 _LETTERS = 40  # of the words of a sentence: with blanks and marks it fits the model's text

@@ -13,7 +13,7 @@ from platformdirs import user_data_path
 from bark_jax.config import BarkConfig
 from bark_jax.files import check_writable
 from bark_jax.quoting import quote
-from bark_jax.voice import Voice, VoiceError, VoiceMetadata, read_metadata
+from bark_jax.voices.voice import Voice, VoiceError, VoiceMetadata, read_metadata
 
 _LANGUAGES = ("de", "en", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
 _SPEAKERS = tuple(f"speaker_{i}" for i in range(10))

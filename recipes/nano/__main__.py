@@ -1,4 +1,4 @@
-"""`python -m bark_jax.training.recipes.nano --to work`: make the nano model, from sentences to its evaluation."""
+"""`python -m recipes.nano --to work`: make the nano model, from sentences to its evaluation."""
 
 import argparse
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bark_jax.cli import run_command
 from bark_jax.cli.console import note
-from bark_jax.training.recipes.nano.recipe import Recipe
+from recipes.nano.recipe import Recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recipe, or some of its steps; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bark_jax.training.recipes.nano", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m recipes.nano", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where everything is made")
     steps = ", ".join(Recipe(to=Path()).steps)
     parser.add_argument("--only", action="append", default=[], metavar="STEP", help=f"one of {steps}; may be repeated")

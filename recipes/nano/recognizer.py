@@ -14,7 +14,7 @@ import numpy as np
 
 from bark_jax.audio import Waveform, pcm_bytes, resample
 from bark_jax.errors import TrainingError
-from bark_jax.training.recipes.nano.grammar import Choice, Dealer, read_grammar, words_of
+from recipes.nano.grammar import Choice, Dealer, read_grammar, words_of
 
 SAMPLE_RATE = 16_000  # Hz, of pocketsphinx's model of American English
 SENTENCES = 150_000  # that the language model is of

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import Waveform, read_audio, write_audio
+from bark_jax.bark import Bark
 from bark_jax.bench import table
 from bark_jax.errors import TrainingError
 from bark_jax.files import replacing
 from bark_jax.measuring import machine
-from bark_jax.pipeline import Bark
 from bark_jax.stages.codec import decode_codes, encode_waveforms
-from bark_jax.training.recipes.nano.recognizer import Recognizer
-from bark_jax.training.recipes.nano.speech import espeak_version, read_table
-from bark_jax.training.recipes.nano.texts import spoken_words
-from bark_jax.training.recipes.nano.word_errors import word_error_rate
+from recipes.nano.recognizer import Recognizer
+from recipes.nano.speech import espeak_version, read_table
+from recipes.nano.texts import spoken_words
+from recipes.nano.word_errors import word_error_rate
 
 REPORT, SUMMARY, SAMPLES = "report.json", "report.md", "samples"
 SAMPLE_COUNT = 10
@@ -162,7 +162,7 @@ def summarize(report: dict[str, Any]) -> str:
             f"Word error rates of {len(report['sentences'])} held-out sentences:",
             table(rates),
             ", ".join(f"{name} {value}" for name, value in report["made"].items()) + ":",
-            "    python -m bark_jax.training.recipes.nano --to FOLDER --only evaluate",
+            "    python -m recipes.nano --to FOLDER --only evaluate",
             table(samples),
             "",
         ]

@@ -15,22 +15,23 @@ from pathlib import Path
 import numpy as np
 
 from bark_jax import checkpoint
-from bark_jax.config import BarkConfig
+from bark_jax.bark import Bark
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.hub import NANO
-from bark_jax.pipeline import Bark
+from bark_jax.models.parameters import parameters
 from bark_jax.text import load_tokenizer
 from bark_jax.training.config import require
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
-from bark_jax.training.recipes.nano.config import nano_config
-from bark_jax.training.recipes.nano.evaluate import REPORT, SUMMARY, evaluate
-from bark_jax.training.recipes.nano.speech import TABLE, synthesize, take_turns
-from bark_jax.training.recipes.nano.texts import FILES, make_texts, read_texts, write_texts
-from bark_jax.training.recipes.nano.tokenizer import make_tokenizer
 from bark_jax.training.run import RunConfig, run_training
-from bark_jax.voice import Voice, VoiceMetadata
+from bark_jax.voices.voice import Voice, VoiceMetadata
+from recipes.nano.config import nano_config
+from recipes.nano.evaluate import REPORT, SUMMARY, evaluate
+from recipes.nano.speech import TABLE, synthesize, take_turns
+from recipes.nano.texts import FILES, make_texts, read_texts, write_texts
+from recipes.nano.tokenizer import make_tokenizer
 
 _VOICE_SECONDS = 3.0  # of the clip that a voice preset is, about
 _SETTINGS = Path(__file__).parent
@@ -136,14 +137,14 @@ class Recipe:
 
     @property
     def _report(self) -> Path:
-        return self.to / NANO / "report"
+        return self.to / "report"
 
     def _export(self) -> None:
         """A checkpoint in bfloat16, with a voice for each speaker, the clusters of its semantic tokens and the logs."""
         folder, target = self.to / "model", self.to / NANO
         if not checkpoint.is_checkpoint(target):
             config = checkpoint.read_config(folder)
-            places = dict.fromkeys(checkpoint.NETWORKS, folder) | {"coarse": self.to / "refined"}
+            places = dict.fromkeys(NETWORKS, folder) | {"coarse": self.to / "refined"}
             networks = {
                 name: ((path, np.asarray(value)) for path, value in _parameters(place, name, config).items())
                 for name, place in places.items()
@@ -158,7 +159,7 @@ class Recipe:
                 codec_dtype="bfloat16",
             )
         copies = {self._clusters: target / CLUSTERS}
-        for name in (*checkpoint.NETWORKS, "refine"):
+        for name in (*NETWORKS, "refine"):
             copies[self.to / "runs" / name / METRICS] = self._report / "training" / f"{name}.jsonl"
         try:
             for source, copy in copies.items():
@@ -175,7 +176,7 @@ class Recipe:
 
 
 def _parameters(folder: Path, name: str, config: BarkConfig) -> dict[str, np.ndarray]:
-    return checkpoint.parameters(checkpoint.read_network(folder, name, config))
+    return parameters(checkpoint.read_network(folder, name, config))
 
 
 def choose_voices(clips: TokenClips, rate_hz: float) -> list[tuple[str, Voice]]:

@@ -19,14 +19,15 @@ from tokenizers import Tokenizer
 
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError
-from bark_jax.config import BarkConfig
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.hub import resolve
 from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.sampling import fold_keys
+from bark_jax.models.initialisers import random_networks
+from bark_jax.models.parameters import Put, map_parameters
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.sharding import check_mesh, pad_batch, put_parameter
 from bark_jax.speech.ranking import Ranked, best_of
@@ -38,10 +39,11 @@ from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
 from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.progress import Progress
+from bark_jax.stages.sampling import fold_keys
 from bark_jax.stages.semantic import generate_semantic, score_semantic
 from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
-from bark_jax.voice import Voice, VoiceError
-from bark_jax.voice_library import catalogue, find_voice
+from bark_jax.voices.library import catalogue, find_voice
+from bark_jax.voices.voice import Voice, VoiceError
 
 _FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
 
@@ -121,9 +123,7 @@ class Bark:
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
         put = _put(mesh, offload)
-        networks = {
-            name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in checkpoint.NETWORKS
-        }
+        networks = {name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in NETWORKS}
         voices = folder / "voices"
         return cls(config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload)
 
@@ -140,7 +140,7 @@ class Bark:
     ) -> Self:
         """A model with random weights (noise comes out) and the built-in tokenizer; options as in `from_pretrained`."""
         mesh = check_mesh(mesh)
-        networks = checkpoint.random_networks(config, key, put=_put(mesh, offload), **_dtypes(dtype, param_dtype))
+        networks = random_networks(config, key, put=_put(mesh, offload), **_dtypes(dtype, param_dtype))
         return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload)
 
     @overload
@@ -243,7 +243,7 @@ class Bark:
     def _network(self, name: str) -> nnx.Module:
         """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
         network = cast(nnx.Module, getattr(self, name))
-        return checkpoint.map_parameters(_put(self.mesh, offload=False), network) if self.offload else network
+        return map_parameters(_put(self.mesh, offload=False), network) if self.offload else network
 
     def options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: Any) -> Options:
         """The choices for one item, checked, with a fresh seed if there is none. Raises as `generate` does."""
@@ -473,7 +473,7 @@ def _dtypes(dtype: str | None, param_dtype: str | None) -> dict[str, DTypeLike]:
     return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
 
 
-def _put(mesh: Mesh | None, offload: bool) -> checkpoint.Put:
+def _put(mesh: Mesh | None, offload: bool) -> Put:
     """Where parameters go: they stay in NumPy arrays to be offloaded."""
     return (lambda _, value: value) if offload else partial(put_parameter, mesh=mesh)
 
@@ -481,4 +481,4 @@ def _put(mesh: Mesh | None, offload: bool) -> checkpoint.Put:
 def _keys(seeds: Sequence[int], stage: str) -> Array:
     """One key for this stage of each item's generation, [B]."""
     keys = jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
-    return fold_keys(keys, checkpoint.NETWORKS.index(stage))
+    return fold_keys(keys, NETWORKS.index(stage))

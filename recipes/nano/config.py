@@ -9,7 +9,7 @@ from bark_jax.config import (
     GPTConfig,
     SemanticConfig,
 )
-from bark_jax.training.recipes.nano.tokenizer import TEXT_VOCAB
+from recipes.nano.tokenizer import TEXT_VOCAB
 
 _SEMANTIC_VOCAB = 384
 _MAX_TEXT = 32  # tokens, of a voice too; a sentence of the domain has half as many

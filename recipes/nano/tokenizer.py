@@ -10,7 +10,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bark_jax.training.recipes.nano.grammar import DOMAIN, read_grammar, words_of
+from recipes.nano.grammar import DOMAIN, read_grammar, words_of
 
 _UNKNOWN = "[UNK]"
 _CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation

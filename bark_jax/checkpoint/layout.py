@@ -1,0 +1,17 @@
+"""The converted checkpoint: a folder that is written once, whole, and read without PyTorch or pickle.
+
+config.json                 "format": "bark_jax", "version" and the fields of BarkConfig
+semantic.safetensors        one file per network, tensors under their dotted NNX paths;
+coarse.safetensors          the codec's in float32 unless the writer is told otherwise
+fine.safetensors
+codec.safetensors
+tokenizer.json              of the `tokenizers` library
+voices/**/*.npz             named after their path: `en_speaker_3`, `v2/en_speaker_6`
+"""
+
+DTYPES = ("float32", "bfloat16")  # of stored parameters
+FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout, or to what conversion makes of a source
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be found, read or written; the message says what is wrong and what to do."""

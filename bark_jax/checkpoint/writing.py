@@ -1,0 +1,186 @@
+"""Writing a converted checkpoint (see `bark_jax.checkpoint.layout`): whole or not at all."""
+
+import contextlib
+import glob
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import jax.numpy as jnp
+import numpy as np
+
+from bark_jax.checkpoint.layout import DTYPES, FORMAT, VERSION, CheckpointError
+from bark_jax.config import NETWORKS, BarkConfig
+from bark_jax.files import replacing
+from bark_jax.models.parameters import Shape, parameter_shapes
+
+if TYPE_CHECKING:
+    from bark_jax.voices.voice import Voice
+
+_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16"}
+_CHUNK = 2**22  # elements cast and written at once
+_ROOM = 2**26  # bytes for voices, tokenizer and configuration
+_ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
+
+
+def write_checkpoint(
+    folder: Path,
+    config: BarkConfig,
+    networks: Mapping[str, Iterable[tuple[str, np.ndarray]]],
+    *,
+    tokenizer_json: str,
+    voices: Iterable[tuple[str, "Voice"]] = (),
+    dtype: str = "float32",
+    codec_dtype: str = "float32",
+) -> None:
+    """Write a checkpoint that appears under its name only when it is complete.
+
+    networks: for each of NETWORKS the pairs of dotted path and array, each path once, in any order; one array is in
+    use at a time. dtype, codec_dtype: of DTYPES, for the parameters of the transformers and of the codec; arrays of
+    another are cast on the way. An existing folder is never replaced, unless it is empty: delete it first. Raises
+    CheckpointError.
+    """
+    dtypes = {name: codec_dtype if name == "codec" else dtype for name in NETWORKS}
+    if wrong := set(dtypes.values()) - set(DTYPES):
+        raise CheckpointError(f"checkpoints are stored as {' or '.join(DTYPES)}, not {wrong.pop()!r}")
+    shapes = {name: parameter_shapes(config, name) for name in NETWORKS}
+    size = sum(_bytes(shape, dtypes[name]) for name in NETWORKS for shape in shapes[name].values())
+    with _whole_or_nothing(folder.absolute(), size + _ROOM) as partial:
+        for name in NETWORKS:
+            with _synced(partial / f"{name}.safetensors") as file:
+                _write_network(file, shapes[name], networks[name], dtypes[name])
+        for name, voice in voices:
+            _save_voice(partial / "voices", name, voice)
+        _write_settings(partial, config, tokenizer_json)
+
+
+def write_model_folder(folder: Path, config: BarkConfig, *, tokenizer_json: str) -> None:
+    """Write a checkpoint that lacks its networks still: `write_network` brings them, one by one.
+
+    Nothing is replaced, and nothing is left half written. Raises CheckpointError.
+    """
+    with _whole_or_nothing(folder.absolute(), _ROOM) as partial:
+        _write_settings(partial, config, tokenizer_json)
+
+
+def write_network(
+    folder: Path, name: str, config: BarkConfig, tensors: Iterable[tuple[str, np.ndarray]], *, dtype: str = "float32"
+) -> Path:
+    """Write or replace one network of a checkpoint, whole or not at all; the path of its file.
+
+    tensors, dtype: as in `write_checkpoint`. Raises CheckpointError.
+    """
+    path = folder / f"{name}.safetensors"
+    try:
+        with replacing(path) as temporary, _synced(temporary) as file:
+            _write_network(file, parameter_shapes(config, name), tensors, dtype)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+    return path
+
+
+def copy_checkpoint(source: Path, folder: Path) -> None:
+    """Copy a checkpoint to a name that is vacant, whole or not at all. Raises CheckpointError."""
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+    with _whole_or_nothing(folder.absolute(), size) as partial:
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.md"), dirs_exist_ok=True)
+
+
+def _write_settings(folder: Path, config: BarkConfig, tokenizer_json: str) -> None:
+    with _synced(folder / "tokenizer.json") as file:
+        file.write(tokenizer_json.encode())
+    with _synced(folder / "config.json") as file:
+        values = {"format": FORMAT, "version": VERSION} | json.loads(config.to_json())
+        file.write(json.dumps(values, indent=2).encode())
+
+
+def is_vacant(folder: Path) -> bool:
+    """Whether a checkpoint may be written there: nothing is, or an empty folder. Raises CheckpointError."""
+    try:
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise CheckpointError(f"cannot look into {folder}: {error}") from error
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(folder: Path, size: int) -> Iterator[Path]:
+    """A hidden sibling of the folder to write `size` bytes into: renamed at the end, removed on any exception."""
+    if not is_vacant(folder):
+        raise CheckpointError(f"{folder} exists already: delete it or choose another name")
+    siblings = f".{folder.name}.partial-"
+    _sweep(folder.parent, siblings)
+    partial = folder.with_name(siblings + secrets.token_hex(4))
+    try:
+        partial.mkdir(parents=True)
+        if (free := shutil.disk_usage(partial).free) < size:
+            raise CheckpointError(f"{folder} needs {size / 1e9:.2f} GB, only {free / 1e9:.2f} GB are free there")
+        yield partial
+        partial.replace(folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove the partial folders that killed writers left; a young one may still be in use."""
+    with contextlib.suppress(OSError):  # another process may be sweeping too
+        for partial in parent.glob(f"{glob.escape(prefix)}*"):
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file whose content is on the disk by the end of the block: a power cut later leaves no holes in it.
+
+    It is not used for voices, and entries of folders are not synced.
+    """
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_network(
+    file: BinaryIO, shapes: Mapping[str, Shape], tensors: Iterable[tuple[str, np.ndarray]], dtype: str
+) -> None:
+    """The safetensors format, one tensor at a time: the library's own writer wants all of them in memory at once.
+
+    Length of the header, eight bytes little-endian; the header, JSON with each tensor's place; the data.
+    """
+    header, begins, end = {}, {}, 0
+    for name, shape in shapes.items():
+        begins[name], end = end, end + _bytes(shape, dtype)
+        header[name] = {"dtype": _SAFETENSORS_CODES[dtype], "shape": shape, "data_offsets": [begins[name], end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # data are aligned
+    file.write(len(text).to_bytes(8, "little") + text)
+    start, due = file.tell(), dict(shapes)
+    for name, tensor in tensors:
+        if due.pop(name, None) != tensor.shape:
+            raise CheckpointError(f"{file.name}: {name} {tensor.shape} is unknown, misshapen or written twice")
+        file.seek(start + begins[name])
+        flat = tensor.reshape(-1)
+        for chunk in range(0, flat.size, _CHUNK):
+            file.write(flat[chunk : chunk + _CHUNK].astype(jnp.dtype(dtype), copy=False).view(np.uint8).data)
+    if due:
+        raise CheckpointError(f"{file.name}: {', '.join(due)} missing")
+
+
+def _bytes(shape: Shape, dtype: str) -> int:
+    return math.prod(shape) * jnp.dtype(dtype).itemsize
+
+
+def _save_voice(folder: Path, name: str, voice: "Voice") -> None:
+    path = (folder / f"{name}.npz").resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise CheckpointError(f"the voice name {name!r} leads out of the checkpoint")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voice.save(path)
