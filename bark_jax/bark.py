@@ -406,9 +406,14 @@ class Bark:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """The first two codebooks, int [2, T] → all K, int32 [K, T]. Raises TokenError."""
+        """The first codebooks, int [G, T] with 1 ≤ G < K → all, int32 [K, T]. Raises TokenError.
+
+        The coarse stage makes two; the others may come from anywhere.
+        """
         codec = self.config.codec
-        coarse = check_tokens(coarse, "coarse codes", (self.config.coarse.codebooks, None), codec.codebook_size)
+        coarse = check_tokens(coarse, "coarse codes", (None, None), codec.codebook_size)
+        if not 1 <= len(coarse) < codec.codebooks:
+            raise TokenError(f"coarse codes must have 1 … {codec.codebooks - 1} codebooks, not {len(coarse)}")
         return self._run("fine", [coarse], [self.options(voice, seed, settings)], progress)[0]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:

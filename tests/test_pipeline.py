@@ -222,7 +222,7 @@ def test_a_long_text_loses_its_end_with_a_warning(bark: Bark) -> None:
         (lambda b: b.generate("Hi", temprature=1), SettingsError, "temprature"),
         (lambda b: b.semantic_to_coarse(np.array([[1]])), TokenError, "semantic tokens"),
         (lambda b: b.semantic_to_coarse(np.array([200])), TokenError, "199"),
-        (lambda b: b.coarse_to_fine(np.zeros((3, 4), int)), TokenError, "coarse codes"),
+        (lambda b: b.coarse_to_fine(np.zeros((8, 4), int)), TokenError, "1 … 7 codebooks, not 8"),
         (lambda b: b.coarse_to_fine(np.zeros((2, 4))), TokenError, "float64"),
         (lambda b: b.decode(np.full((8, 4), -1)), TokenError, "-1"),
         (lambda b: b.decode(np.zeros((9, 4), int)), TokenError, "9"),

@@ -271,7 +271,7 @@ BAD_INPUT: list[tuple[Callable[[dict[str, Any]], object], type[ValueError], str]
     (lambda p: generate_coarse(np.array([1]), sliding_window_len=30), SettingsError, "sliding_window_len must be 60"),
     (lambda p: semantic_to_waveform(np.array([10_000])), TokenError, "10000"),
     (lambda p: semantic_to_waveform(np.array([1]), temp=None), SettingsError, "coarse_temperature"),
-    (lambda p: generate_fine(np.zeros((3, 4), int)), TokenError, "coarse codes"),
+    (lambda p: generate_fine(np.zeros((8, 4), int)), TokenError, "1 … 7 codebooks"),
     (lambda p: codec_decode(np.zeros((9, 4), int)), TokenError, "codebooks"),
     (lambda p: save_as_prompt("mine.wav", p), VoiceError, r"mine.wav: its name must end in \.npz"),
     (lambda p: save_as_prompt("no/such/folder/mine.npz", p), VoiceError, "no/such/folder"),

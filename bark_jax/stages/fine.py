@@ -1,6 +1,6 @@
 """Coarse codes → all EnCodec codes (Suno's `generate_fine`).
 
-Axes: B batch, K codebooks, T frames, L frames of the working buffer, W window length.
+Axes: B batch, G codebooks given, K codebooks, T frames, L frames of the working buffer, W window length.
 """
 
 import math
@@ -40,11 +40,15 @@ def generate_fine(
     voices: Sequence[Voice | None] | None = None,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """Fill in the codebooks that the coarse stage left out.
+    """Fill in the codebooks that are not given.
 
-    coarse: one int array [2, T] per item, T ≥ 0. keys [B]: one typed key per item. Returns one int32 array [8, T] per
-    item, the first two rows unchanged. `progress` is called with (windows done, all windows).
+    coarse: one int array [G, T] per item, T ≥ 0, 1 ≤ G < K alike for all (the coarse stage makes 2). keys [B]: one
+    typed key per item. Returns one int32 array [K, T] per item, the first G rows unchanged. `progress` is called with
+    (windows done, all windows). Raises ValueError when the items differ in G.
     """
+    given = {len(c) for c in coarse}
+    if len(given) > 1:
+        raise ValueError(f"the items of a batch must have equally many codebooks, not {sorted(given)}")
     histories = [_history(config, voice) for voice in voices or [None] * len(coarse)]
     rows = plan_rows(config, [c.shape[1] for c in coarse], [h.shape[1] for h in histories])
     codes = jnp.asarray(_buffer(config, coarse, histories))
@@ -52,7 +56,7 @@ def generate_fine(
     total, done = int(rows.windows.max()), 0
     codes, rows, keys, sampling = put_batch((codes, rows, keys, sampling), batch_sharding(model))
     for until in checkpoints(total, 1, progress):
-        codes = _advance(model, config, rows, keys, sampling, codes, np.int32(done), np.int32(until))
+        codes = _advance(model, config, rows, keys, sampling, codes, np.int32(done), np.int32(until), given=min(given))
         done = until
         if progress:
             codes.block_until_ready()
@@ -92,13 +96,13 @@ def _buffer(config: BarkConfig, coarse: Sequence[np.ndarray], histories: Sequenc
     return codes
 
 
-@partial(jax.jit, static_argnums=1, donate_argnames="codes")
+@partial(jax.jit, static_argnums=1, static_argnames="given", donate_argnames="codes")
 def _advance(
     model: FineGPT, config: BarkConfig, rows: Rows, keys: Array, sampling: Sampling,
-    codes: Array, first: Array, until: Array,
+    codes: Array, first: Array, until: Array, *, given: int,
 ) -> Array:  # fmt: skip
-    """Run windows first … until − 1 over the buffer [B, K, L]."""
-    given, total = config.coarse.codebooks, config.codec.codebooks
+    """Run windows first … until − 1 over the buffer [B, K, L], whose first `given` codebooks stay."""
+    total = config.codec.codebooks
     length, hop = config.fine.gpt.block_size, config.fine.hop
 
     def run_window(index: Array, codes: Array) -> Array:

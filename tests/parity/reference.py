@@ -117,11 +117,12 @@ def generate_fine(
     *,
     choose: Choose = greedy,
 ) -> Decoded:
-    """Coarse codes [2, T] → all codes [8, T]."""
-    frames, pad = coarse.shape[1], config.fine.pad
+    """The first G codebooks, codes [G, T] → all codes [8, T]."""
+    given, frames = coarse.shape
+    pad = config.fine.pad
     past = voice.fine[:, -512:].astype(int) if voice else np.zeros((8, 0), int)
     past_frames = past.shape[1]
-    codes = np.hstack([past, np.vstack([coarse, np.full((6, frames), pad)])])
+    codes = np.hstack([past, np.vstack([coarse, np.full((8 - given, frames), pad)])])
     if codes.shape[1] < 1024:
         codes = np.hstack([codes, np.full((8, 1024 - codes.shape[1]), pad)])
     length = codes.shape[1]
@@ -132,12 +133,12 @@ def generate_fine(
         start = min(512 * w, length - 1024)
         fill = min(past_frames + 512 * w, length - 512)
         window = codes[:, start : start + 1024].copy()
-        for codebook in range(2, 8):
+        for codebook in range(given, 8):
             logits = model(codebook, _tensor(window.T)[None]).logits[0, :, : config.codec.codebook_size].numpy()
             for position in range(fill - start, 1024):
                 window[codebook, position] = choose(logits[position])
                 margins.append(_margin(logits[position]))
-        codes[2:, fill : start + 1024] = window[2:, fill - start :]
+        codes[given:, fill : start + 1024] = window[given:, fill - start :]
     return Decoded(codes[:, past_frames : past_frames + frames], np.array(margins))
 
 

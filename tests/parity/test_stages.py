@@ -214,6 +214,17 @@ def test_fine(size: Size, fine: tuple[BarkFineModel, FineGPT], frames: tuple[int
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
+@pytest.mark.parametrize("given", [1, 3, 7])
+def test_fine_from_other_numbers_of_codebooks(size: Size, fine: tuple[BarkFineModel, FineGPT], given: int) -> None:
+    theirs, ours = fine
+    codes, voice = random_codes(size.config, 520, codebooks=given), random_voice(size.config, 400, 600)
+    expected = reference.generate_fine(theirs, size.config, codes, voice)
+    result = generate_fine(ours, size.config, [codes], keys(1), [GREEDY], [voice])[0]
+    assert_equal(result, expected)
+    np.testing.assert_array_equal(result[:given], codes)
+
+
+@pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
 def test_fine_of_a_mixed_batch(size: Size, fine: tuple[BarkFineModel, FineGPT]) -> None:
     """Every item of a batch equals the reference's single run, whatever the lengths and voices beside it."""
     theirs, ours = fine
