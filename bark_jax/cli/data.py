@@ -1,6 +1,7 @@
 """`bark-jax data`: training data of recordings and their transcripts."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,9 @@ from bark_jax.hub import resolve
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.training.prepare import REPORT, Preparation, Prepared, prepare
+from bark_jax.training.transcripts import NO_RECORDING, LeftOut
 
+_NAMED = 5  # missing recordings, in a warning
 _UNITS = {"audio": "recording", "clusters": "round", "tokens": "clip"}
 
 
@@ -31,7 +34,8 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recordings", type=Path, metavar="FOLDER", help="audio files, and folders of them")
     parser.add_argument(
         "--transcripts", type=Path, required=True, metavar="TABLE",
-        help="a .csv with a header or a .jsonl: file (within FOLDER), text and, if known, speaker",
+        help="recording, text and, if known, speaker of each: delimited text with a header, or without one as LJSpeech "
+        "has it, or JSON lines",
     )  # fmt: skip
     parser.add_argument("--to", type=Path, required=True, metavar="DATA", help="the folder to make")
     parser.add_argument(
@@ -62,8 +66,18 @@ def _prepare(options: argparse.Namespace) -> None:
             bars.update(step, done, total)
 
         prepared = prepare(job, report)
+    if missing := [left_out for left_out in prepared.report if left_out.reason == NO_RECORDING]:
+        note(f"warning: {_name_missing(missing)} in {options.recordings}")
     if not options.quiet:
+        if prepared.columns:
+            note(prepared.columns)
         note(_describe(options.to, prepared))
+
+
+def _name_missing(missing: Sequence[LeftOut]) -> str:
+    names = ", ".join(f"{left_out.file} (line {left_out.line})" for left_out in missing[:_NAMED])
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"there is no recording of {names}{more}"
 
 
 def _describe(to: Path, prepared: Prepared) -> str:

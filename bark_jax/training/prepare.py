@@ -22,7 +22,7 @@ from bark_jax.training.prepare_audio import StepProgress, prepare_audio
 from bark_jax.training.prepare_tokens import check_tokenizer, prepare_tokens
 from bark_jax.training.semantic_tokens import KMeansTokenizer
 from bark_jax.training.shards import DataError
-from bark_jax.training.transcripts import LeftOut, Transcript, read_transcripts
+from bark_jax.training.transcripts import LeftOut, Recordings, Transcript, read_transcripts
 
 REPORT, CLUSTERS = "report.jsonl", "semantic_tokens.npz"
 _SHARD = re.compile(r"(?:audio|tokens)-\d{5,}\.npy|\.partial-[0-9a-f]{16}\.\w+")
@@ -49,7 +49,13 @@ class Prepared:
 
     manifest: Manifest
     made: tuple[str, ...]  # the steps that were run: "audio", "tokens"
-    left_out: int  # lines of the report
+    report: tuple[LeftOut, ...]  # what cannot be used, and why
+    columns: str | None  # how those of the table were read, if it does not name them
+
+    @property
+    def left_out(self) -> int:
+        """Lines of the report."""
+        return len(self.report)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +75,20 @@ def prepare(job: Preparation, progress: StepProgress = lambda step, done, total:
     """
     config = read_config(job.model)
     ingredients = None if job.only_audio else _ingredients(job, config)
-    transcripts, unusable = read_transcripts(job.transcripts)
+    recordings = Recordings(job.recordings)
+    transcripts, unusable, columns = read_transcripts(job.transcripts, recordings)
     source = _audio_source(job, config, transcripts)
     made = []
     try:
         manifest = _kept(job, source)
         if manifest is None:
-            manifest = _make_audio(job, config, transcripts, unusable, source, progress)
+            manifest = _make_audio(job, config, recordings, transcripts, unusable, source, progress)
             made.append("audio")
         if ingredients is not None and not _has_tokens(job.to, manifest, ingredients):
             manifest = _make_tokens(job, config, manifest, ingredients, progress)
             made.append("tokens")
-        return Prepared(manifest=manifest, made=tuple(made), left_out=len(_read_report(job.to)))
+        report = tuple(_read_report(job.to))
+        return Prepared(manifest=manifest, made=tuple(made), report=report, columns=columns)
     except OSError as error:
         raise DataError(f"cannot write {job.to}: {error}") from error
 
@@ -102,8 +110,6 @@ def _ingredients(job: Preparation, config: BarkConfig) -> _Ingredients:
 
 def _audio_source(job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript]) -> str:
     """A hash that changes with the table, the recordings it names and the sample rate."""
-    if not job.recordings.is_dir():
-        raise DataError(f"there is no folder of recordings {job.recordings}")
     stats = [_stat(job.recordings / row.file) for row in transcripts]
     return _hash_values([config.codec.sample_rate, _hash_file(job.transcripts), stats])
 
@@ -159,11 +165,11 @@ def _remove(folder: Path, files: Sequence[str], kind: str) -> None:
 
 
 def _make_audio(
-    job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript], unusable: Sequence[LeftOut], source: str,
-    progress: StepProgress,
+    job: Preparation, config: BarkConfig, recordings: Recordings, transcripts: Sequence[Transcript],
+    unusable: Sequence[LeftOut], source: str, progress: StepProgress,
 ) -> Manifest:  # fmt: skip
     audio, left_out = prepare_audio(
-        job.recordings, transcripts, unusable, job.to,
+        recordings, transcripts, unusable, job.to,
         sample_rate=config.codec.sample_rate, source=source, progress=progress,
     )  # fmt: skip
     _write_report(job.to, left_out)

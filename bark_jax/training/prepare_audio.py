@@ -10,16 +10,15 @@ from bark_jax.audio import AudioError, audio_seconds, read_audio
 from bark_jax.text import TextError, normalize
 from bark_jax.training.dataset import FULL_SCALE, AudioManifest
 from bark_jax.training.shards import DataError, ShardWriter
-from bark_jax.training.transcripts import LeftOut, Transcript
+from bark_jax.training.transcripts import LeftOut, Recordings, Transcript
 
 SHORTEST, LONGEST = 0.1, 60.0  # seconds of a recording
-SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".ogg", ".opus", ".wav", ".w64")  # of files that are recordings
 
 StepProgress = Callable[[str, int, int], None]  # (step, done, in all)
 
 
 def prepare_audio(
-    recordings: Path,
+    recordings: Recordings,
     transcripts: Sequence[Transcript],
     unusable: Sequence[LeftOut],
     to: Path,
@@ -37,13 +36,17 @@ def prepare_audio(
     for done, row in enumerate(transcripts):
         progress("audio", done, len(transcripts))
         try:
-            text, samples = normalize(row.text), _samples(recordings / row.file, sample_rate)
+            text, samples = normalize(row.text), _samples(recordings.folder / row.file, sample_rate)
         except (AudioError, TextError, DataError) as error:
             left_out.append(LeftOut(step="audio", file=row.file, line=row.line, reason=str(error)))
         else:
             writer.add(samples, name=row.file, text=text, speaker=row.speaker)
     progress("audio", len(transcripts), len(transcripts))
-    left_out += _unnamed(recordings, {row.file for row in transcripts} | {line.file for line in unusable})
+    named = {row.file for row in transcripts} | {line.file for line in unusable}
+    reason = "the table of transcripts does not name it"
+    left_out += [
+        LeftOut(step="audio", file=name, line=None, reason=reason) for name in recordings.names if name not in named
+    ]
     writer.close()
     seconds = sum(line["size"] for line in writer.index) / sample_rate
     return AudioManifest(source=source, clips=len(writer.index), seconds=seconds, sample_rate=sample_rate), left_out
@@ -63,11 +66,3 @@ def _samples(path: Path, sample_rate: int) -> npt.NDArray[np.int16]:
     if not samples.any():
         raise DataError("it is silent")
     return samples
-
-
-def _unnamed(recordings: Path, named: set[str]) -> list[LeftOut]:
-    """The recordings in the folder that are not among those that the table names."""
-    found = (path.relative_to(recordings) for path in sorted(recordings.rglob("*")))
-    names = [path.as_posix() for path in found if path.suffix.lower() in SUFFIXES]
-    reason = "the table of transcripts does not name it"
-    return [LeftOut(step="audio", file=name, line=None, reason=reason) for name in names if name not in named]

@@ -1,15 +1,17 @@
-"""Tables of what is said in recordings: CSV with a header, or JSONL; `file`, `text` and, if known, `speaker`."""
+"""Tables of what is said in recordings, as corpora have them: see `tables.py` for the formats."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from bark_jax.quoting import quote
 from bark_jax.training.shards import DataError
+from bark_jax.training.tables import FILES, SPEAKERS, SURPLUS, TEXTS, pick, read_table
+
+SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".au", ".mp3", ".ogg", ".opus", ".w64")  # of recordings, the best first
+NO_RECORDING = "there is no such recording"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +34,72 @@ class LeftOut:
     reason: str
 
 
-def read_transcripts(path: Path) -> tuple[list[Transcript], list[LeftOut]]:
-    """The lines of a table that can be used, in order, and the others. Other columns than ours are ignored.
+class Recordings:
+    """The recordings in a folder and the folders in it, found by the names that tables use."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise DataError(f"there is no folder of recordings {folder}")
+        self.folder = folder
+        paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")))
+        self.names = [path.as_posix() for path in paths if path.suffix.lower() in SUFFIXES]
+        self._by_stem: dict[str, list[PurePath]] = defaultdict(list)
+        for name in self.names:
+            self._by_stem[PurePath(name).stem].append(PurePath(name))
+
+    def find(self, name: str) -> str:
+        """The file that a table calls `name`, relative to the folder.
+
+        That is the path itself; else the one recording whose path ends like it, where either may lack its suffix or
+        have another: `LJ001-0001` is `wavs/LJ001-0001.wav`. A path may be absolute, or begin with the folder's own
+        name, as long as it stays in the folder. Raises DataError.
+        """
+        path = self._inside(name)
+        try:
+            if (self.folder / path).is_file():
+                return path.as_posix()
+        except (OSError, ValueError):  # no file can have this name
+            return path.as_posix()
+        found = [other for wanted in self._readings(path) for other in self._ending(wanted)]
+        if not found:
+            raise DataError(NO_RECORDING)
+        if len({other.with_suffix("") for other in found}) > 1:
+            raise DataError(f"it may be {found[0]} or {found[1]}")
+        return min(found, key=lambda other: (other.name != path.name, SUFFIXES.index(other.suffix.lower()))).as_posix()
+
+    def _inside(self, name: str) -> PurePath:
+        path = PurePath(name.replace("\\", "/"))
+        if path.is_absolute() and path.is_relative_to(self.folder.absolute()):
+            path = path.relative_to(self.folder.absolute())
+        if path.anchor or ".." in path.parts:
+            raise DataError("the path leads out of the folder of recordings")
+        return path
+
+    def _readings(self, path: PurePath) -> Iterable[PurePath]:
+        """The path, and its end where it begins with the last folders of our own."""
+        own = self.folder.absolute().parts
+        yield path
+        yield from (
+            PurePath(*path.parts[count:]) for count in range(1, len(path.parts)) if own[-count:] == path.parts[:count]
+        )
+
+    def _ending(self, wanted: PurePath) -> list[PurePath]:
+        """The recordings whose path ends so, apart from suffixes."""
+        stems = {wanted.name} | ({wanted.stem} if wanted.suffix.lower() in SUFFIXES else set())
+        above = wanted.parts[:-1]
+        found = (path for stem in sorted(stems) for path in self._by_stem.get(stem, ()))
+        return [path for path in found if not above or path.parts[:-1][-len(above) :] == above]
+
+
+def read_transcripts(path: Path, recordings: Recordings) -> tuple[list[Transcript], list[LeftOut], str | None]:
+    """The lines of a table that can be used, in order; the others; and how its columns were read, if that was a guess.
 
     Raises DataError for a file that is no such table.
     """
-    readers = {".csv": _csv_lines, ".jsonl": _json_lines}
-    if path.suffix.lower() not in readers:
-        raise DataError(f"the table of transcripts {path} must be a .csv or a .jsonl file")
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read the transcripts {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"the transcripts {path} are not UTF-8 text: {error}") from error
+    table = read_table(path, lambda name: _exists(recordings, name))
     good, bad, seen = [], [], dict[str, int]()
-    for number, values in readers[path.suffix.lower()](path, content):
-        found = _transcript(number, values)
+    for number, values in table.lines:
+        found = _transcript(number, values, recordings)
         if isinstance(found, Transcript) and found.file in seen:
             found = _left_out(number, found.file, f"the file stands in line {seen[found.file]} already")
         if isinstance(found, Transcript):
@@ -56,44 +107,33 @@ def read_transcripts(path: Path) -> tuple[list[Transcript], list[LeftOut]]:
             good.append(found)
         else:
             bad.append(found)
-    return good, bad
+    return good, bad, table.note
 
 
-def _csv_lines(path: Path, content: str) -> Iterator[tuple[int, Any]]:
-    """Line numbers, and what stands under the header's names there."""
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+def _exists(recordings: Recordings, name: str) -> bool:
     try:
-        missing = {"file", "text"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"the first line of {path} lacks the columns {', '.join(sorted(missing))}")
-        for values in reader:
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.reader.line_num}: {error}") from error
+        return (recordings.folder / recordings.find(name)).is_file()
+    except (DataError, OSError, ValueError):
+        return False
 
 
-def _json_lines(path: Path, content: str) -> Iterator[tuple[int, Any]]:
-    """Line numbers, and the values there; None where they are not JSON."""
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError):
-                yield number, None
-
-
-def _transcript(line: int, values: Any) -> Transcript | LeftOut:
-    if not isinstance(values, dict):
+def _transcript(line: int, values: Any, recordings: Recordings) -> Transcript | LeftOut:
+    if not isinstance(values, Mapping):
         return _left_out(line, "", "the line is not a JSON object")
-    file, text, speaker = values.get("file"), values.get("text"), values.get("speaker")
-    if not isinstance(file, str) or not file:
-        return _left_out(line, "", f"the name of the file is {quote(file)}")
-    path = PurePath(file)
-    if path.anchor or ".." in path.parts:
-        return _left_out(line, file, "the path leads out of the folder of recordings")
-    file = path.as_posix()
-    if None in values:  # csv puts surplus cells there
-        return _left_out(line, file, "there are more cells than columns: a text with commas must be quoted")
+    file, text, speaker = pick(values, FILES), pick(values, TEXTS), pick(values, SPEAKERS)
+    if isinstance(file, Mapping):  # as the library datasets writes audio
+        file = file.get("path")
+    if file is None:
+        return _left_out(line, "", "the line names no recording")
+    if not isinstance(file, str | int):
+        return _left_out(line, "", f"the name of the recording is {quote(file)}")
+    file = str(file)
+    try:
+        file = recordings.find(file)
+    except DataError as error:
+        return _left_out(line, file, str(error))
+    if SURPLUS in values:
+        return _left_out(line, file, "there are more cells than columns: a text with the delimiter must be quoted")
     if text is None or not str(text).strip():
         return _left_out(line, file, "there is no transcript")
     if not isinstance(text, str) or not isinstance(speaker, str | int | None):

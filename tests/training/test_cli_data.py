@@ -40,13 +40,14 @@ def test_audio_then_tokens(capsys: pytest.CaptureFixture[str], sources: Path, tm
     to = tmp_path / "data"
     told = f"{to}: {CLIPS} recordings, 8 s; "
     left_out = f"1 left out, see {to / 'report.jsonl'}"
-    assert run(capsys, *command(sources, to, "--only-audio")) == (0, "", f"{told}{left_out}\n")
+    missing = f"warning: there is no recording of nowhere.wav (line {CLIPS + 1}) in {sources / 'recordings'}\n"
+    assert run(capsys, *command(sources, to, "--only-audio")) == (0, "", f"{missing}{told}{left_out}\n")
     assert len(open_audio(to, CONFIG)) == CLIPS
     told += f"tokens of {CLIPS} of them, 8 s; {left_out}"
-    assert run(capsys, *command(sources, to)) == (0, "", f"{told}\n")
+    assert run(capsys, *command(sources, to)) == (0, "", f"{missing}{told}\n")
     assert len(open_tokens(to, CONFIG)) == CLIPS
-    assert run(capsys, *command(sources, to)) == (0, "", f"{told}; all of it was there already\n")
-    assert run(capsys, *command(sources, to, "--quiet", "--overwrite")) == (0, "", "")
+    assert run(capsys, *command(sources, to)) == (0, "", f"{missing}{told}; all of it was there already\n")
+    assert run(capsys, *command(sources, to, "--quiet", "--overwrite")) == (0, "", missing)
 
 
 @pytest.mark.parametrize(

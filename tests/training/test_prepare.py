@@ -252,7 +252,7 @@ def add_bad_recordings(folder: Path) -> None:
     soundfile.write(recordings / "hour.wav", np.ones(61 * RATE), RATE)
     soundfile.write(recordings / "short.wav", sweep(0.11), RATE)
     soundfile.write(recordings / "long.wav", sweep(1.5), RATE)
-    for name in ("wordy.wav", "foreign.wav", "untold.ogg"):
+    for name in ("wordy.wav", "foreign.wav", "blank.wav", "untold.ogg"):
         soundfile.write(recordings / name, sweep(0.5, rate=8000), 8000)
     (recordings / "notes.txt").write_text("not a recording")
 
@@ -295,7 +295,7 @@ REASONS = {
     "wordy.wav": "the text has 28 tokens, the model reads 24",
     "foreign.wav": "nothing in the text can be spoken",
     "untold.ogg": "the table of transcripts does not name it",
-    "missing.wav": "no such file",
+    "missing.wav": "there is no such recording",
     "x" * 300 + ".wav": "File name too long",
     "../table.csv": "leads out of the folder",
     "/etc/hosts": "leads out of the folder",
@@ -321,9 +321,9 @@ def test_what_cannot_be_used_is_left_out_and_named(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("clip1.wav,Hello, world,A", "a text with commas must be quoted"),
+        ("clip1.wav,Hello, world,A", "a text with the delimiter must be quoted"),
         ("clip1.wav", "there is no transcript"),
-        (",Text,A", "the name of the file is ''"),
+        (",Text,A", "the line names no recording"),
     ],
 )
 def test_lines_of_csv_that_cannot_be_used(sources: Path, tmp_path: Path, line: str, reason: str) -> None:
@@ -340,12 +340,13 @@ def test_lines_of_csv_that_cannot_be_used(sources: Path, tmp_path: Path, line: s
         ("{", "the line is not a JSON object"),
         ("[1]", "the line is not a JSON object"),
         ("[" * 100_000, "the line is not a JSON object"),
-        ('{"text": "Text"}', "the name of the file is None"),
+        ('{"text": "Text"}', "the line names no recording"),
+        ('{"file": [], "text": "Text"}', "the name of the recording is []"),
         ('{"file": "clip1.wav"}', "there is no transcript"),
         ('{"file": "clip1.wav", "text": 3}', "must be strings"),
         ('{"file": "clip1.wav", "text": "Text", "speaker": []}', "must be strings"),
         ('{"file": "clip1.wav", "text": "\\ud800"}', "lone surrogate"),
-        ('{"file": "\\u0000\\ud800", "text": "Text"}', "no such file"),
+        ('{"file": "\\u0000\\ud800", "text": "Text"}', "no such recording"),
     ],
 )
 def test_lines_of_json_that_cannot_be_used(sources: Path, tmp_path: Path, line: str, reason: str) -> None:
@@ -360,14 +361,17 @@ def test_lines_of_json_that_cannot_be_used(sources: Path, tmp_path: Path, line: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("table.txt", b"", r"must be a \.csv or a \.jsonl"),
-        ("table.csv", b"", "lacks the columns file, text"),
-        ("table.csv", b"clip0.wav|Hello\n", "lacks the columns file, text"),
+        ("table.txt", b"", r"the table of transcripts .*table\.txt is empty"),
+        ("table.csv", b"\xff\xfe", "is empty"),
+        ("table.csv", b"clip0.wav|Hello\n", r"begins with 'clip0\.wav', 'hello'.*needs a column for the recording"),
+        ("table.csv", b"sound,words\n", r"begins with 'sound', 'words'.*\(file, .*one for the text \(.*sentence"),
+        ("table.json", b"[1, ", "neither JSON nor a table"),
+        ("table.xlsx", b"PK\x03\x04\xff", "not UTF-8 text: save them as .csv"),
         ("table.csv", "file,text\nclip0.wav,Grüße".encode("latin-1"), "not UTF-8"),
         ("table.csv", b'file,text\nclip0.wav,"a" b\n', "line 2"),
         ("table.csv", b"file,text\n", "the table of transcripts is empty"),
-        ("table.jsonl", b"", "the table of transcripts is empty"),
-        ("table.csv", b"file,text\nnowhere.wav,Text\n", "line 2 of the table, nowhere.wav: .*no such file"),
+        ("table.jsonl", b"", r"the table of transcripts .*\.jsonl is empty"),
+        ("table.csv", b"file,text\nnowhere.wav,Text\n", "line 2 of the table, nowhere.wav: .*no such recording"),
         ("nowhere.csv", None, "No such file"),
     ],
 )

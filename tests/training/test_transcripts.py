@@ -1,0 +1,124 @@
+"""Tables of transcripts as corpora have them: every format is read, nothing is guessed in silence."""
+
+from pathlib import Path
+
+import pytest
+
+from bark_jax.training import DataError
+from bark_jax.training.transcripts import NO_RECORDING, Recordings, read_transcripts
+
+BOM = "\ufeff"
+LONG = "Printed text, in the only sense"
+CORPORA = {
+    "LJSpeech": ("wavs/LJ1.wav wavs/LJ2.wav", f"LJ1|Dr. A|Doctor A\nLJ2|{LONG}|{LONG}\n", ["Doctor A", LONG], None),
+    "LJSpeech, quotation marks": (
+        "wavs/LJ1.wav wavs/LJ2.wav",
+        'LJ1|"Well," he said|"Well," he said\nLJ2|a "b"|',
+        ['"Well," he said', 'a "b"'],
+        None,
+    ),
+    "LJSpeech, one text": ("a.wav b.wav", "a|Hello there\nb|Good bye", ["Hello there", "Good bye"], None),
+    "LJSpeech, no audio first": ("wavs/b.wav", "a|Hello|Hello\nb|Good bye|Good bye\n", ["Good bye"], None),
+    "VITS, numbered": ("x/a.wav x/b.wav", "x/a.wav|4|Hello\nx/b.wav|4|Good bye", ["Hello", "Good bye"], "44"),
+    "Coqui": (
+        "a.wav b.wav c.wav",
+        "a|Hello you|ann\nb|Good bye|ann\nc|Yes|ann\n",
+        ["Hello you", "Good bye", "Yes"],
+        ["ann"] * 3,
+    ),
+    "Coqui with a header": ("wavs/a.wav", "audio_file|text|speaker_name\nwavs/a.wav|Hello|ann", ["Hello"], ["ann"]),
+    "Common Voice": (
+        "clips/a.mp3 clips/b.mp3",
+        'client_id\tpath\tsentence_id\tsentence\nann\ta.mp3\t7\t"Quoted", he said\nbob\tb.mp3\t8\t"A ""b"""\n',
+        ['"Quoted", he said', 'A "b"'],
+        ["ann", "bob"],
+    ),
+    "Common Voice, converted to WAV": ("clips/a.wav", "path\tsentence\na.mp3\tHello\n", ["Hello"], None),
+    "Hugging Face": ("train/a.wav", "file_name,transcription\ntrain/a.wav,Hello\n", ["Hello"], None),
+    "Hugging Face, quoted": ("a.wav", '"file_name","transcription"\n"a.wav","Hello, ""you""\nthere"\n', None, None),
+    "DeepSpeech": ("a.wav", "wav_filename,wav_filesize,transcript\na.wav,99,Hello\n", ["Hello"], None),
+    "Excel": ("a.wav", "File Name;Text\r\na.wav;Hello, you\r\n", ["Hello, you"], None),
+    "byte order mark": ("a.wav", f"{BOM}path,sentence\na,Hello\n", ["Hello"], None),
+    "JSON lines": ("a.wav", '{"file_name": "a.wav", "text": "Hello", "speaker_id": 3}\n', ["Hello"], ["3"]),
+    "JSON array": ("7.wav", '[{"id": 7, "sentence": "Hello"}]', ["Hello"], None),
+    "NeMo": ("a.wav", '{"audio_filepath": "HERE/a.wav", "duration": 1, "text": "Hello"}\n', ["Hello"], None),
+    "datasets": ("a.wav", '{"audio": {"path": "a.wav"}, "text": "Hi", "normalized_text": "Hello"}\n', ["Hello"], None),
+    "names from Windows": ("clips/a.wav", "path,text\nclips\\a.wav,Hello\n", ["Hello"], None),
+}  # fmt: skip
+
+
+def corpus(folder: Path, files: str, table: str, encoding: str = "utf-8") -> tuple[Recordings, Path]:
+    """Empty recordings, and the table beside them."""
+    for name in files.split():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    path = folder / "metadata"  # its name says nothing
+    path.write_text(table.replace("HERE", str(folder)), encoding=encoding)
+    return Recordings(folder), path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("name", CORPORA)
+def test_tables_as_corpora_have_them(tmp_path: Path, name: str, encoding: str) -> None:
+    files, table, texts, speakers = CORPORA[name]
+    recordings, path = corpus(tmp_path, files, table, encoding)
+    rows, left_out, note = read_transcripts(path, recordings)
+    assert [row.file for row in rows] == files.split()
+    assert [row.text for row in rows] == (texts or ['Hello, "you"\nthere'])
+    assert [row.speaker for row in rows] == list(speakers or [""] * len(rows))
+    assert [(line.file, line.reason) for line in left_out] == ([("a", NO_RECORDING)] if "no audio" in name else [])
+    has_header = not name.startswith(("LJSpeech", "VITS")) and name != "Coqui"
+    assert (note is None) == has_header
+    if note:
+        assert "has no header: its columns are read as file, " in note
+
+
+@pytest.mark.parametrize("folder", [".", "wavs"])
+@pytest.mark.parametrize("named", ["a", "a.wav", "wavs/a", "wavs/a.wav", "./wavs/a.wav"])
+def test_recordings_are_found_by_the_names_that_tables_use(tmp_path: Path, folder: str, named: str) -> None:
+    recordings, _ = corpus(tmp_path, "wavs/a.wav wavs/b.wav", "")
+    assert (recordings.folder / Recordings(tmp_path / folder).find(named)).name == "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "found"),
+    [
+        ("x/a.wav x/a.mp3", "a", "x/a.wav"),
+        ("x/a.wav x/a.mp3", "a.mp3", "x/a.mp3"),
+        ("x/a.b.wav", "a.b", "x/a.b.wav"),
+        ("x/A.WAV x/b.wav", "A", "x/A.WAV"),
+        ("x/a.wav y/a.wav", "y/a", "y/a.wav"),
+        ("z/x/a.wav z/y/a.wav", "y/a.flac", "z/y/a.wav"),
+    ],
+)
+def test_the_recording_that_is_meant(tmp_path: Path, files: str, named: str, found: str) -> None:
+    assert corpus(tmp_path, files, "")[0].find(named) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("a", r"it may be x/a\.wav or y/a\.wav"),
+        ("b", NO_RECORDING),
+        ("x", NO_RECORDING),
+        ("z/a", NO_RECORDING),
+        ("../x/a.wav", "leads out of the folder"),
+        ("/elsewhere/x/a.wav", "leads out of the folder"),
+    ],
+)
+def test_names_that_do_not_say_which(tmp_path: Path, named: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        corpus(tmp_path, "x/a.wav y/a.wav", "")[0].find(named)
+
+
+def test_an_error_names_the_columns_found_and_those_accepted(tmp_path: Path) -> None:
+    recordings, path = corpus(tmp_path, "a.wav", "clip;words\na.wav;Hello\n")
+    with pytest.raises(DataError, match=r"begins with 'clip', 'words'.*\(file, file_name, .*\(normalized_text, .*"):
+        read_transcripts(path, recordings)
+
+
+def test_a_line_that_is_damaged_costs_no_other(tmp_path: Path) -> None:
+    recordings, path = corpus(tmp_path, "a.wav b.wav c.wav", 'a|"Hello|\nb\nc|Good bye|Good bye\n')
+    rows, left_out, _ = read_transcripts(path, recordings)
+    assert [(row.file, row.text) for row in rows] == [("a.wav", '"Hello'), ("c.wav", "Good bye")]
+    assert [(line.file, line.line, line.reason) for line in left_out] == [("b.wav", 2, "there is no transcript")]
