@@ -21,8 +21,8 @@ from bark_jax import checkpoint
 from bark_jax.audio import AudioError
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.generation import Generation, Tokens, warn_if_empty
-from bark_jax.hub import resolve
 from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
+from bark_jax.loading import resolve
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT

@@ -22,7 +22,7 @@ import numpy as np
 from bark_jax.bench import Row
 from bark_jax.checkpoint import read_config
 from bark_jax.config import BarkConfig
-from bark_jax.hub import converter, resolve
+from bark_jax.loading import converter, resolve
 from bark_jax.measuring import peak_memory
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training import Clip, LoraConfig, RunConfig, Schedule, TrainConfig, run_training

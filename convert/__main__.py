@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
 from bark_jax.hub import download
+from bark_jax.layouts import SIZES, suno_names
 
 from .conversion import convert_checkpoint
-from .source import SIZES, TOKENIZER_REPOSITORY, open_source, suno_names
+from .source import TOKENIZER_REPOSITORY, open_source
 from .verify import verify
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from bark_jax.checkpoint import is_checkpoint
 from bark_jax.config import BarkConfig
-from bark_jax.hub import torch_checkpoints
+from bark_jax.layouts import (
+    ENCODEC,
+    ENCODEC_URL,
+    HUGGINGFACE_WEIGHTS,
+    suno_files,
+    suno_sizes,
+    torch_checkpoints,
+)
 from bark_jax.text import TextError, load_tokenizer
 
 from .configs import read_huggingface_config, suno_config
@@ -14,15 +21,7 @@ from .errors import ConversionError
 from .tensors import LazyTensors, read_tensors, torch_tensors
 from .torch_file import read_torch_file
 
-SIZES = ("small", "large")
-HUGGINGFACE_WEIGHTS = (  # the first that is there counts
-    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-)  # fmt: skip
 _PREFIXES = {"semantic": "semantic.", "coarse": "coarse_acoustics.", "fine": "fine_acoustics.", "codec": "codec_model."}
-_SUNO_FILES = {"semantic": "text", "coarse": "coarse", "fine": "fine"}
-_SUNO_SUFFIXES = {"large": "_2.pt", "small": ".pt"}
-_ENCODEC = "encodec_24khz-d7cc33bc.th"
-_ENCODEC_URL = f"https://dl.fbaipublicfiles.com/encodec/v0/{_ENCODEC}"
 TOKENIZER_REPOSITORY = "google-bert/bert-base-multilingual-cased"
 
 
@@ -74,7 +73,7 @@ def _huggingface(folder: Path, weights: Path, tokenizer: Path | None) -> Source:
 
 
 def _suno(folder: Path, size: str, tokenizer: Path | None) -> Source:
-    files = _suno_files(folder, size)
+    files = suno_files(folder, size)
     arguments, networks = {}, {}
     for network, path in files.items():
         arguments[network], networks[network] = _suno_file(path)
@@ -86,18 +85,9 @@ def _suno(folder: Path, size: str, tokenizer: Path | None) -> Source:
     )  # fmt: skip
 
 
-def suno_names(size: str) -> list[str]:
-    """The files of Suno's model of a size, one of SIZES."""
-    return [*(path.name for path in _suno_files(Path(), size).values()), _ENCODEC]
-
-
-def _suno_files(folder: Path, size: str) -> dict[str, Path]:
-    return {network: folder / f"{stem}{_SUNO_SUFFIXES[size]}" for network, stem in _SUNO_FILES.items()}
-
-
 def _suno_size(folder: Path, size: str | None) -> str:
     """The size asked for, or the larger one that is complete."""
-    missing = {s: [p.name for p in _suno_files(folder, s).values() if not p.is_file()] for s in _SUNO_SUFFIXES}
+    missing = {s: [p.name for p in suno_files(folder, s).values() if not p.is_file()] for s in suno_sizes()}
     for candidate in [size] if size else missing:
         if not missing[candidate]:
             return candidate
@@ -119,11 +109,11 @@ def _encodec_file(folder: Path) -> Path:
     """EnCodec's weights beside Suno's files, or where torch.hub keeps them (which is where Suno's code puts them)."""
     folders = (folder, torch_checkpoints())
     for candidate in folders:
-        if (candidate / _ENCODEC).is_file():
-            return candidate / _ENCODEC
+        if (candidate / ENCODEC).is_file():
+            return candidate / ENCODEC
     raise ConversionError(
-        f"EnCodec's weights are missing: put {_ENCODEC} into {folder} "
-        f"(it was sought in {folders[1]} too; download it from {_ENCODEC_URL})"
+        f"EnCodec's weights are missing: put {ENCODEC} into {folder} "
+        f"(it was sought in {folders[1]} too; download it from {ENCODEC_URL})"
     )
 
 

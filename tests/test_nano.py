@@ -19,7 +19,8 @@ import soundfile
 import recipes.nano
 from bark_jax import Bark, Generation
 from bark_jax.audio import Waveform, read_audio
-from bark_jax.hub import NANO, resolve
+from bark_jax.layouts import NANO
+from bark_jax.loading import resolve
 from recipes.nano.evaluate import REPORT, SAMPLE_COUNT, SAMPLES
 from recipes.nano.recognizer import Recognizer
 from recipes.nano.speech import SPEAKERS

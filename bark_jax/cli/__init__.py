@@ -19,7 +19,7 @@ from bark_jax.cli.console import note, show_warning
 from bark_jax.config import ConfigError
 from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.figure import FigureError
-from bark_jax.hub import converter
+from bark_jax.loading import converter
 from bark_jax.settings import SettingsError
 from bark_jax.speech.speech import SpeechError
 from bark_jax.text import TextError

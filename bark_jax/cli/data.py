@@ -9,9 +9,9 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from bark_jax.cli.console import note
-from bark_jax.hub import resolve
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
+from bark_jax.loading import resolve
 from bark_jax.training.prepare import REPORT, Preparation, Prepared, prepare
 from bark_jax.training.transcripts import NO_RECORDING, LeftOut
 

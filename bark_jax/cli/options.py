@@ -10,7 +10,7 @@ from bark_jax import compile_cache
 from bark_jax.cli.console import note
 from bark_jax.text import TextError
 
-DEFAULT_MODEL = "suno/bark-small"  # of `say`; where there is no network, hub.NANO
+DEFAULT_MODEL = "suno/bark-small"  # of `say`; where there is no network, layouts.NANO
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:

@@ -29,9 +29,10 @@ from bark_jax.cli.speech import add_speech, check_speech, is_speech, speak, writ
 from bark_jax.config import BarkConfig
 from bark_jax.figure import check_figure, draw, save_figure
 from bark_jax.generation import Generation
-from bark_jax.hub import NANO, HubUnreachableError
+from bark_jax.hub import HubUnreachableError
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
+from bark_jax.layouts import NANO
 from bark_jax.measuring import compilations
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech

@@ -14,7 +14,7 @@ from flax import nnx
 from bark_jax import checkpoint
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
-from bark_jax.hub import resolve
+from bark_jax.loading import resolve
 from bark_jax.models.initialisers import random_network
 from bark_jax.models.parameters import map_parameters
 from bark_jax.training.codec import sample_codebooks

@@ -18,7 +18,7 @@ from bark_jax import checkpoint
 from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import TrainingError
-from bark_jax.hub import NANO
+from bark_jax.layouts import NANO
 from bark_jax.models.parameters import parameters
 from bark_jax.text import load_tokenizer
 from bark_jax.training.config import require
