@@ -3,12 +3,14 @@
 import io
 import math
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile  # type: ignore[import-untyped]
 
 from bark_jax.files import check_writable, replacing
+from bark_jax.quoting import quote
 
 _ENCODINGS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 _BLOCK = 2**16  # samples written at once: libsndfile's Vorbis encoder overflows the stack with minutes in one call
@@ -20,10 +22,13 @@ class AudioError(ValueError):
     """An audio file that cannot be read or written."""
 
 
-def check_output(path: Path | str) -> None:
-    """Raise AudioError, saying why, if audio cannot be written to `path`: for use before a long generation."""
+def check_output(path: Path | str, suffix: str | None = None) -> None:
+    """Raise AudioError, saying why, if audio cannot be written to `path`: for use before a long generation.
+
+    suffix: of the format, where that of the path does not say it.
+    """
     path = Path(path)
-    if path.suffix.lower() not in _ENCODINGS:
+    if suffix is None and path.suffix.lower() not in _ENCODINGS:
         raise AudioError(f"cannot write {path}: its name must end in {', '.join(_ENCODINGS)}")
     try:
         check_writable(path)
@@ -31,31 +36,41 @@ def check_output(path: Path | str) -> None:
         raise AudioError(f"cannot write {path}: {error}") from error
 
 
-def write_audio(path: Path | str, waveform: Waveform, sample_rate: int) -> None:
-    """Write a mono waveform [N], clipped to −1 … 1, whole or not at all.
+def write_audio(file: Path | str | IO[bytes], waveform: Waveform, sample_rate: int, format: str | None = None) -> None:
+    """Write a mono waveform [N], clipped to −1 … 1: to a path, whole or not at all, or to a binary file object.
 
-    The suffix chooses the format: `.wav` and `.flac` of 16 bits, `.ogg` with Vorbis. An empty waveform becomes one
-    sample of silence, as FLAC cannot be empty. Raises AudioError for another suffix, a path that cannot be written,
+    The suffix of the path chooses the format: `.wav` and `.flac` of 16 bits, `.ogg` with Vorbis; `format`, "wav" with
+    or without the dot, does for a file object, and for a path in place of its suffix. An empty waveform becomes one
+    sample of silence, as FLAC cannot be empty. Raises AudioError for an unknown format, a path that cannot be written,
     and samples that are not finite numbers.
     """
-    path = Path(path)
-    check_output(path)
-    waveform = np.asarray(waveform, np.float32)
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise AudioError(f"cannot write {path}: the waveform {waveform.shape} is not a row of finite samples")
+    suffix = None if format is None else f".{format.lower().removeprefix('.')}"
+    if not isinstance(file, str | Path):
+        if suffix is None:
+            raise AudioError(f"a file object needs a format: {_formats()}")
+        file.write(encode_audio(waveform, sample_rate, suffix))
+        return
+    path = Path(file)
+    check_output(path, suffix)
     try:
-        data = encode_audio(waveform, sample_rate, path.suffix.lower())
+        data = encode_audio(waveform, sample_rate, suffix or path.suffix.lower())
         with replacing(path) as temporary:
             temporary.write_bytes(data)
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, AudioError, soundfile.SoundFileError) as error:
         raise AudioError(f"cannot write {path}: {error}") from error
 
 
 def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
     """The content of an audio file of a waveform [N], clipped to −1 … 1; the suffix chooses the format.
 
-    In memory, as libsndfile is silent about a disk that fills up on closing.
+    In memory, as libsndfile is silent about a disk that fills up on closing. Raises AudioError for an unknown suffix
+    and for samples that are not finite numbers.
     """
+    if suffix not in _ENCODINGS:
+        raise AudioError(f"there is no format {quote(suffix)}: use {_formats()}")
+    waveform = np.asarray(waveform, np.float32)
+    if waveform.ndim != 1 or not np.isfinite(waveform).all():
+        raise AudioError(f"the waveform {waveform.shape} is not a row of finite samples")
     waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
     container, encoding = _ENCODINGS[suffix]
     content = io.BytesIO()
@@ -63,6 +78,10 @@ def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
         for start in range(0, len(waveform), _BLOCK):
             file.write(waveform[start : start + _BLOCK])
     return content.getvalue()
+
+
+def _formats() -> str:
+    return ", ".join(suffix.removeprefix(".") for suffix in _ENCODINGS)
 
 
 def pcm_bytes(waveform: Waveform) -> bytes:

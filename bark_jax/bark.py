@@ -235,10 +235,12 @@ class Bark:
         inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
         network = self._network(stage)
         if stage == "codec":
-            return decode_codes(cast(Encodec, network), self.config, inputs, progress)[:count]
-        keys = _keys([option.seed for option in options], stage)
-        settings, voices = [option.settings for option in options], [option.voice for option in options]
-        return _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)[:count]
+            made = decode_codes(cast(Encodec, network), self.config, inputs, progress)
+        else:
+            keys = _keys([option.seed for option in options], stage)
+            settings, voices = [option.settings for option in options], [option.voice for option in options]
+            made = _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)
+        return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
 
     def _network(self, name: str) -> nnx.Module:
         """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""

@@ -1,16 +1,14 @@
 """What `Bark.generate` returns."""
 
-import base64
-import html
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from bark_jax.audio import encode_audio, write_audio
+from bark_jax.sound import Sound, excerpt
 from bark_jax.voices.library import save_voice
 from bark_jax.voices.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata
 
@@ -20,7 +18,7 @@ class EmptyGeneration(UserWarning):
 
 
 def warn_if_empty(semantic: np.ndarray, what: str, stacklevel: int) -> None:
-    """Warn with EmptyGeneration that `what` has no tokens, from so many callers up, as `warnings.warn` counts them."""
+    """Warn with EmptyGeneration that `what` has no tokens; `stacklevel` as of `warnings.warn`, in the caller."""
     if not len(semantic):
         message = f"the model ended {what} before its first token: try another seed"
         warnings.warn(message, EmptyGeneration, stacklevel=stacklevel + 1)
@@ -33,19 +31,23 @@ class Tokens(NamedTuple):
     coarse: np.ndarray  # [2, T] int32
     fine: np.ndarray  # [8, T] int32
 
+    @classmethod
+    def none(cls) -> Self:
+        """Those of no text."""
+        return cls(*(np.zeros(shape, np.int32) for shape in (0, (2, 0), (8, 0))))
 
-@dataclass(frozen=True, kw_only=True)
-class Generation:
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Generation(Sound):
     """One generated clip with everything it was made from."""
 
     text: str
     seed: int
-    sample_rate: int  # Hz
-    waveform: np.ndarray  # [samples] float32, about −1 … 1
     semantic: np.ndarray  # [N] int32
     coarse: np.ndarray  # [2, T] int32
     fine: np.ndarray  # [8, T] int32
-    timings: Mapping[str, float]  # seconds per stage, of the whole batch; the first call of a shape compiles
+    # Seconds per stage, of the whole batch; the first call of a shape compiles.
+    timings: Mapping[str, float] = field(compare=False)
 
     @property
     def tokens(self) -> Tokens:
@@ -53,18 +55,9 @@ class Generation:
         return Tokens(self.semantic, self.coarse, self.fine)
 
     @property
-    def seconds(self) -> float:
-        """Length of the clip."""
-        return len(self.waveform) / self.sample_rate
-
-    @property
     def real_time_factor(self) -> float:
         """Seconds of work, for the whole batch, per second of this clip; infinite for an empty clip."""
         return sum(self.timings.values()) / self.seconds if self.seconds else float("inf")
-
-    def save(self, path: str | Path) -> None:
-        """Write the waveform to a .wav, .flac or .ogg file. Raises AudioError."""
-        write_audio(path, self.waveform, self.sample_rate)
 
     def as_voice(
         self, *, language: str | None = None, description: str | None = None, model: str | None = None
@@ -99,13 +92,11 @@ class Generation:
         voice = self.as_voice(language=language, description=description, model=model)
         return save_voice(voice, name, overwrite=overwrite, folder=folder)
 
+    def __repr__(self) -> str:
+        return f"Generation({excerpt(self.text)}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed})"
+
     def _repr_html_(self) -> str:
         """A player, for notebooks."""
-        facts = (
-            f"{self.seconds:.2f} s · seed {self.seed} · real-time factor {self.real_time_factor:.2f} · "
-            f"{html.escape(self.text)}"
+        return self.player(
+            f"{self.seconds:.2f} s · seed {self.seed} · real-time factor {self.real_time_factor:.2f} · {self.text}"
         )
-        if not self.seconds:
-            return f"<p>An empty clip · {facts}</p>"
-        data = base64.b64encode(encode_audio(self.waveform, self.sample_rate, ".wav")).decode()
-        return f'<audio controls src="data:audio/wav;base64,{data}"></audio><p>{facts}</p>'

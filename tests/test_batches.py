@@ -185,3 +185,11 @@ def test_bad_input_is_named(bark: Bark, arguments: Item, error: type[Exception],
         bark.generate(**arguments)
     if error is not ValueError:
         assert raised.value.__notes__ == ["This is about item 1 (counted from 0) of 2."]
+
+
+def test_clips_own_their_memory(bark: Bark) -> None:
+    """A view of the batch's arrays would keep all of them, and is read-only."""
+    for result in bark.generate(["One", "Two"], seed=1, max_seconds=1, allow_early_stop=False):
+        for array in (result.waveform, *result.tokens):
+            assert array.base is None
+            assert array.flags.writeable

@@ -8,18 +8,20 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from bark_jax.audio import AudioError, Waveform, write_audio
+from bark_jax.audio import AudioError, Waveform
 from bark_jax.config import BarkConfig
+from bark_jax.equality import EqualByContent
 from bark_jax.files import replacing
 from bark_jax.generation import Generation, Tokens
 from bark_jax.inputs import check_seed, check_tokens
 from bark_jax.settings import Settings
+from bark_jax.sound import Sound, excerpt
 from bark_jax.speech import subtitles
 from bark_jax.speech.joining import Join
 from bark_jax.speech.ranking import Score
@@ -35,8 +37,8 @@ class SpeechError(ValueError):
     """A report that cannot be read or written, or a piece that is not there."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SpokenPiece:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SpokenPiece(EqualByContent):
     """One clip of a speech, and what it was made from: generated alone from that, it has the same tokens."""
 
     piece: Piece  # its text, its speaker and the pause after it
@@ -46,9 +48,14 @@ class SpokenPiece:
     settings: Settings
     tokens: Tokens
     score: Score | None = None  # where it is the best of several takes
-    timings: Mapping[str, float]  # seconds per stage: its share of what its batch took
+    timings: Mapping[str, float] = field(compare=False)  # seconds per stage: its share of what its batch took
     start: float = 0.0  # seconds: where it lies in the joined waveform
     end: float = 0.0
+
+    def __repr__(self) -> str:
+        speaker = f", {self.piece.speaker}" if self.piece.speaker else ""
+        span = f"{self.start:.2f} … {self.end:.2f} s"
+        return f"SpokenPiece({excerpt(self.piece.text)}{speaker}, {span}, seed {self.seed})"
 
 
 class Timeline(NamedTuple):
@@ -61,22 +68,16 @@ class Timeline(NamedTuple):
     fine: np.ndarray  # [8, T] int32
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Speech:
-    """A whole text, spoken and joined."""
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Speech(Sound):
+    """A whole text, spoken and joined; or the beginning of one, for who has stopped listening."""
 
     pieces: tuple[SpokenPiece, ...]
-    waveform: Waveform  # [samples] float32
-    sample_rate: int  # Hz
     seed: int  # of which every piece's is derived (`bark_jax.inputs.derive_seed`)
     lead: float  # seconds of silence before the first piece
     join: Join
-    time_to_first_audio: float | None = None  # seconds of work before the first samples; None if nothing was made
-
-    @property
-    def seconds(self) -> float:
-        """Length of the waveform."""
-        return len(self.waveform) / self.sample_rate
+    # Seconds of work before the first samples; None if there were none.
+    time_to_first_audio: float | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
@@ -85,10 +86,9 @@ class Speech:
 
     @property
     def tokens(self) -> Tokens:
-        """Those of all pieces, one after the other."""
-        return Tokens(
-            *(np.concatenate(arrays, axis=-1) for arrays in zip(*(p.tokens for p in self.pieces), strict=True))
-        )
+        """Those of all pieces, one after the other; empty arrays before the first whole piece."""
+        arrays = zip(*(said.tokens for said in self.pieces), strict=True)
+        return Tokens(*(np.concatenate(of_pieces, axis=-1) for of_pieces in arrays)) if self.pieces else Tokens.none()
 
     @property
     def real_time_factor(self) -> float:
@@ -106,7 +106,8 @@ class Speech:
         said = self.pieces[index]
         first, last = (round(seconds * self.sample_rate) for seconds in (said.start, said.end))
         return Generation(
-            text=said.piece.text, seed=said.seed, sample_rate=self.sample_rate, waveform=self.waveform[first:last],
+            text=said.piece.text, seed=said.seed, sample_rate=self.sample_rate,
+            waveform=self.waveform[first:last].copy(),  # a view would keep the whole speech in memory
             timings=said.timings, **said.tokens._asdict(),
         )  # fmt: skip
 
@@ -116,17 +117,24 @@ class Speech:
         rates["fine"] = rates["coarse"]
         axis = {}
         for name, rate in rates.items():
-            arrays = [(said, getattr(said.tokens, name)) for said in self.pieces]
-            axis[name] = np.full((*arrays[0][1].shape[:-1], math.ceil(self.seconds * rate)), -1, np.int32)
-            for said, array in arrays:
-                first, last = round(said.start * rate), round(said.end * rate)
-                heard = axis[name][..., first:last]
+            rows = getattr(Tokens.none(), name).shape[:-1]
+            axis[name] = np.full((*rows, math.ceil(self.seconds * rate)), -1, np.int32)
+            for said in self.pieces:
+                heard = axis[name][..., round(said.start * rate) : round(said.end * rate)]
+                array = getattr(said.tokens, name)
                 heard[..., : array.shape[-1]] = array[..., : heard.shape[-1]]
         return Timeline(self.waveform, self.sample_rate, **axis)
 
-    def save(self, path: str | Path) -> None:
-        """Write the waveform to a .wav, .flac or .ogg file. Raises AudioError."""
-        write_audio(path, self.waveform, self.sample_rate)
+    def __repr__(self) -> str:
+        return (
+            f"Speech({excerpt(self.text)}, {len(self.pieces)} pieces, {self.seconds:.2f} s at {self.sample_rate} Hz, "
+            f"seed {self.seed})"
+        )
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        facts = f"{self.seconds:.2f} s · {len(self.pieces)} pieces · seed {self.seed}"
+        return self.player(f"{facts} · real-time factor {self.real_time_factor:.2f} · {self.text}")
 
     def save_pieces(self, folder: str | Path, suffix: str = ".wav") -> list[Path]:
         """Write every piece, as it is in the joined waveform, to `folder`/000.wav, 001.wav, …; returns the paths.

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bark_jax.arrays import open_plain, parse_npy, read_bounded, read_member
 from bark_jax.config import BarkConfig
+from bark_jax.equality import EqualByContent
 from bark_jax.files import replacing
 from bark_jax.quoting import shorten
 
@@ -73,18 +74,18 @@ def _one_line(field: str, value: object) -> str:
     return " ".join("".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in value).split())
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Voice:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Voice(EqualByContent):
     """The three token sequences of one recording. Arrays of any integer dtype are accepted and become int32.
 
     Raises VoiceError unless the arrays are non-empty integers of these shapes with `fine[:len(coarse)] == coarse`;
-    `check` compares them with a model.
+    `check` compares them with a model. Voices are equal if their tokens and their metadata are; names do not count.
     """
 
     semantic: npt.NDArray[np.int32]  # [N]
     coarse: npt.NDArray[np.int32]  # [2, T]
     fine: npt.NDArray[np.int32]  # [8, T]
-    name: str | None = None  # for messages
+    name: str | None = dataclasses.field(default=None, compare=False)  # for messages
     metadata: VoiceMetadata = VoiceMetadata()
 
     def __post_init__(self) -> None:
@@ -93,6 +94,11 @@ class Voice:
         for field, array in arrays.items():
             object.__setattr__(self, field, array.astype(np.int32))
         self._refuse(list(_disagreements(arrays)))
+
+    def __repr__(self) -> str:
+        known = "".join(f", {name} {value!r:.60}" for name, value in self.metadata.known().items())
+        name = "" if self.name is None else f"{self.name!r}, "
+        return f"Voice({name}{len(self.semantic)} semantic tokens, {self.fine.shape[1]} frames{known})"
 
     def check(self, config: BarkConfig) -> None:
         """Raise VoiceError with everything that does not fit the model: codebooks, token ranges, rates."""

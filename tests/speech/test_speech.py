@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import gc
 import json
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -154,6 +155,45 @@ def test_joins_obey_their_rules(bark: Bark, speech: Speech) -> None:
     for tight, said in zip(speech.pieces, loose.pieces, strict=True):
         np.testing.assert_array_equal(tight.tokens.fine, said.tokens.fine)
         assert said.end - said.start == pytest.approx(said.tokens.fine.shape[1] / 75)
+
+
+def test_a_speech_is_described_in_a_line_and_has_a_player(speech: Speech) -> None:
+    described = repr(speech)
+    assert described.startswith("Speech('The first one. The second is longer.")
+    assert f"7 pieces, {speech.seconds:.2f} s at 24000 Hz, seed 1" in described
+    assert all(len(line) < 200 and line.isprintable() for line in (described, *map(repr, speech.pieces)))
+    assert "<audio controls" in speech._repr_html_()
+    assert "7 pieces" in speech._repr_html_()
+
+
+def test_speeches_are_equal_by_content(speech: Speech) -> None:
+    copy = dataclasses.replace(speech, waveform=speech.waveform.copy(), time_to_first_audio=9.0)
+    assert copy == speech
+    assert hash(copy) == hash(speech)
+    assert dataclasses.replace(speech, pieces=speech.pieces[:-1]) != speech
+    assert speech.clip(0) == speech.clip(0) != speech.clip(1)
+    assert speech.clip(0).waveform.base is None
+
+
+def test_the_beginning_of_a_speech_is_one(bark: Bark, speech: Speech) -> None:
+    """Of a stream that was left before, in and after its first piece."""
+    chunks: list[np.ndarray] = []
+    stream = bark.stream(TEXT, voices=CAST, **SHORT)
+    parts = iter(stream)
+    while len(stream.pieces) < 2:
+        beginning = stream.speech(chunks)
+        count = len(beginning.pieces)
+        assert beginning.text == "\n".join(said.piece.text for said in speech.pieces[:count])
+        tokens = [said.tokens.semantic for said in beginning.pieces]
+        np.testing.assert_array_equal(beginning.tokens.semantic, np.concatenate([*tokens, np.zeros(0, np.int32)]))
+        timeline = beginning.timeline(bark.config)
+        assert timeline.fine.shape == (8, math.ceil(beginning.seconds * 75))
+        assert [tokens.dtype for tokens in beginning.tokens] == [np.int32] * 3
+        assert len(beginning.report()["pieces"]) == count
+        assert "Speech(" in repr(beginning)
+        assert beginning.srt().count("-->") == count
+        chunks.append(next(parts))
+    parts.close()
 
 
 def test_files(speech: Speech, tmp_path: Path) -> None:
