@@ -37,6 +37,7 @@ from bark_jax.suno import (
     text_to_semantic,
 )
 from bark_jax.suno.__main__ import main
+from bark_jax.suno.history import read_history
 from bark_jax.text import TextError, TextTruncated
 from bark_jax.voices.voice import VoiceError
 
@@ -223,10 +224,10 @@ def test_temperatures_of_nothing_and_zero_are_greedy() -> None:
     np.testing.assert_array_equal(outputs[1], outputs[2])
 
 
-@pytest.mark.parametrize("seconds", [1e-6, 0.1, 1 / 49.9, 10 / 49.9, 0.3, 1.5, 15.3, 100])
+@pytest.mark.parametrize("seconds", [-1, 0, 1e-6, 0.1, 1 / 49.9, 10 / 49.9, 0.3, 1.5, 15.3, 100])
 def test_the_token_that_exceeds_the_duration_is_the_last(seconds: float) -> None:
     spoken, tokens = 0.0, 0
-    while spoken <= seconds and tokens < 768:
+    while tokens == 0 or (spoken <= seconds and tokens < 768):
         spoken, tokens = spoken + 1 / 49.9, tokens + 1
     assert len(generate_text_semantic("Hi", max_gen_duration_s=seconds, allow_early_stop=False)) == tokens
 
@@ -236,7 +237,7 @@ def test_an_empty_clip_is_told(tmp_path: Path) -> None:
         semantic = generate_text_semantic("Hello", min_eos_p=1e-9)
     full_generation, audio_array = semantic_to_waveform(semantic, output_full=True)
     assert audio_array.shape == (0,)
-    with pytest.raises(VoiceError, match="semantic has shape"):
+    with pytest.raises(VoiceError, match="semantic_prompt is empty"):
         save_as_prompt(tmp_path / "empty.npz", full_generation)
     assert list(tmp_path.iterdir()) == []
 
@@ -254,6 +255,95 @@ def test_silence_is_without_bars(capsys: pytest.CaptureFixture[str], silent: boo
     assert all((stage in captured.err) != silent for stage in ("semantic", "coarse", "fine"))
 
 
+@pytest.mark.parametrize(
+    ("suno", "ours"),
+    [
+        ({"min_eos_p": 2}, {"min_eos_p": None}),
+        ({"min_eos_p": float("nan")}, {"min_eos_p": None}),
+        ({"allow_early_stop": 1, "min_eos_p": 0.006}, {"min_eos_p": 0.006}),
+        ({"allow_early_stop": None, "min_eos_p": 0}, {"allow_early_stop": False}),
+        ({"top_p": 0}, {"semantic_temperature": 0}),
+        ({"top_p": -1}, {"semantic_temperature": 0}),
+        ({"top_p": 1.5}, {}),
+        ({"top_p": float("nan")}, {}),
+        ({"temp": float("inf")}, {"semantic_temperature": 1e6}),
+        ({"max_gen_duration_s": float("inf")}, {}),
+        ({"use_kv_caching": "yes", "silent": 1}, {}),
+    ],
+)
+def test_arguments_mean_what_they_mean_to_suno(bark: Bark, suno: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Also outside the ranges that the library keeps to."""
+    expected = bark.text_to_semantic("Hello", seed=1, settings=Settings().replace(**ours))
+    np.testing.assert_array_equal(generate_text_semantic("Hello", seed=1, **suno), expected)
+
+
+@pytest.mark.parametrize("probability", [0, 0.0, -1])
+def test_every_probability_of_the_end_is_enough(probability: float) -> None:
+    with pytest.warns(EmptyGeneration):
+        tokens = generate_text_semantic("Hello", min_eos_p=probability)
+    assert (tokens.shape, tokens.dtype) == ((0,), np.int64)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int64", "float16", "float64"])
+def test_whole_numbers_of_any_dtype_are_tokens(prompt: dict[str, np.ndarray], dtype: str) -> None:
+    cast = {name: array.astype(dtype) for name, array in prompt.items()}
+    for call in (
+        lambda p: generate_text_semantic("Hello", p, seed=1, max_gen_duration_s=0.1),
+        lambda p: generate_coarse(p["semantic_prompt"], p, seed=1),
+        lambda p: generate_fine(p["coarse_prompt"], p, seed=1),
+        lambda p: codec_decode(p["fine_prompt"]),
+    ):
+        np.testing.assert_array_equal(call(cast), call(prompt))
+
+
+def test_a_stage_needs_only_the_arrays_that_it_reads(prompt: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """From files and dicts alike; the others may be missing, or unfit."""
+    semantic, coarse = (prompt[f"{name}_prompt"] for name in ("semantic", "coarse"))
+    calls: list[tuple[tuple[str, ...], Callable[[Any], np.ndarray]]] = [
+        (("semantic_prompt",), lambda p: generate_text_semantic("Hello", p, seed=1, max_gen_duration_s=0.1)),
+        (("semantic_prompt", "coarse_prompt"), lambda p: generate_coarse(semantic[:9], p, seed=1)),
+        (("fine_prompt",), lambda p: generate_fine(coarse[:, :9], p, seed=1)),
+    ]
+    for read, call in calls:
+        part = {name: prompt[name] for name in read}
+        np.savez(tmp_path / "part.npz", **part)
+        unfit = part | {name: np.full((3, 3), 0.5) for name in prompt if name not in read}
+        for history in (part, unfit, str(tmp_path / "part.npz")):
+            np.testing.assert_array_equal(call(history), call(prompt))
+
+
+def test_coarse_codes_of_another_voice(prompt: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """They need not be the beginning of the fine ones, in files either."""
+    mixed = prompt | {"coarse_prompt": prompt["coarse_prompt"][:, ::-1]}
+    save_as_prompt(tmp_path / "mixed.npz", mixed)
+    spoken = [generate_coarse(np.arange(9), h, seed=1) for h in (mixed, tmp_path / "mixed.npz")]
+    np.testing.assert_array_equal(spoken[0], spoken[1])
+    np.testing.assert_array_equal(read_history(mixed, "coarse", loading.loaded_model()).coarse, mixed["coarse_prompt"])
+
+
+def test_a_full_generation_with_other_entries(prompt: dict[str, np.ndarray], tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="without text"):
+        save_as_prompt(tmp_path / "mine.npz", prompt | {"text": np.array("Hello")})
+    with np.load(tmp_path / "mine.npz") as saved:
+        assert set(saved) == set(prompt)
+
+
+@pytest.mark.parametrize("given", [1, 3, 7])
+def test_fine_codes_from_other_numbers_of_codebooks(prompt: dict[str, np.ndarray], given: int) -> None:
+    codes = prompt["fine_prompt"][:given, :40]
+    fine = generate_fine(codes, temp=None)
+    assert fine.shape == (8, 40)
+    np.testing.assert_array_equal(fine[:given], codes)
+
+
+def test_nothing_is_spoken_with_an_unfit_history(
+    prompt: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bark, "text_to_semantic", lambda *_, **__: pytest.fail("the history was not checked first"))
+    with pytest.raises(VoiceError, match="lacks fine_prompt"):
+        generate_audio("Hello", {name: prompt[name] for name in ("semantic_prompt", "coarse_prompt")})
+
+
 BAD_INPUT: list[tuple[Callable[[dict[str, Any]], object], type[ValueError], str]] = [
     (lambda p: generate_audio("  "), TextError, "empty"),
     (lambda p: text_to_semantic(None), TextError, "NoneType"),
@@ -264,11 +354,21 @@ BAD_INPUT: list[tuple[Callable[[dict[str, Any]], object], type[ValueError], str]
     (lambda p: generate_audio("Hi", history_prompt=7), VoiceError, "not int"),
     (lambda p: text_to_semantic("Hi", seed=-1), SettingsError, "seed"),
     (lambda p: generate_text_semantic("Hi", top_k=0), SettingsError, "top_k"),
-    (lambda p: generate_text_semantic("Hi", max_gen_duration_s=-1), SettingsError, "seconds"),
-    (lambda p: generate_text_semantic("Hi", min_eos_p=2), SettingsError, "min_eos_p"),
+    (lambda p: generate_text_semantic("Hi", max_gen_duration_s="1"), SettingsError, "seconds"),
+    (lambda p: generate_text_semantic("Hi", min_eos_p="2"), SettingsError, "min_eos_p"),
+    (lambda p: generate_text_semantic("Hi", top_p="0.9"), SettingsError, "top_p"),
+    (lambda p: generate_text_semantic("Hi", p | {"semantic_prompt": np.zeros(0, int)}), VoiceError, "prompt is empty"),
+    (lambda p: generate_text_semantic("Hi", p | {"semantic_prompt": np.array([0.5])}), VoiceError, "float64"),
+    (lambda p: generate_text_semantic("Hi", p | {"semantic_prompt": np.array([200])}), VoiceError, "0 … 199"),
+    (lambda p: generate_coarse(np.array([1]), {"semantic_prompt": p["semantic_prompt"]}), VoiceError, "lacks coarse"),
+    (lambda p: generate_coarse(np.array([1]), p | {"coarse_prompt": np.zeros((2, 9))}), VoiceError, "ratio"),
+    (lambda p: generate_coarse(np.array([1.5])), TokenError, "float64"),
+    (lambda p: generate_fine(np.ones((2, 4)), {"coarse_prompt": p["coarse_prompt"]}), VoiceError, "lacks fine_prompt"),
     (lambda p: generate_coarse(np.array([[1]])), TokenError, "semantic tokens"),
     (lambda p: generate_coarse(np.array([1]), max_coarse_history=59), SettingsError, "60 … 630"),
-    (lambda p: generate_coarse(np.array([1]), sliding_window_len=30), SettingsError, "sliding_window_len must be 60"),
+    (lambda p: generate_coarse(np.array([1]), sliding_window_len=140), SettingsError, "at most 768"),
+    (lambda p: generate_coarse(np.array([1]), sliding_window_len=0), SettingsError, "sliding_window_len"),
+    (lambda p: generate_coarse(np.array([1]), sliding_window_len=31), SettingsError, "must be even"),
     (lambda p: semantic_to_waveform(np.array([10_000])), TokenError, "10000"),
     (lambda p: semantic_to_waveform(np.array([1]), temp=None), SettingsError, "coarse_temperature"),
     (lambda p: generate_fine(np.zeros((8, 4), int)), TokenError, "1 … 7 codebooks"),
@@ -276,7 +376,7 @@ BAD_INPUT: list[tuple[Callable[[dict[str, Any]], object], type[ValueError], str]
     (lambda p: save_as_prompt("mine.wav", p), VoiceError, r"mine.wav: its name must end in \.npz"),
     (lambda p: save_as_prompt("no/such/folder/mine.npz", p), VoiceError, "no/such/folder"),
     (lambda p: save_as_prompt("mine.npz", (p, np.zeros(1))), VoiceError, "not tuple"),
-    (lambda p: save_as_prompt("mine.npz", p | {"fine_prompt": np.zeros((8, 2))}), VoiceError, "float64"),
+    (lambda p: save_as_prompt("mine.npz", p | {"fine_prompt": np.full((8, 2), 0.5)}), VoiceError, "float64"),
     (lambda p: save_as_prompt("mine.npz", {k: p[k] for k in ("fine_prompt",)}), VoiceError, "lacks semantic_prompt"),
 ]
 

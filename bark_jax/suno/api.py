@@ -1,5 +1,6 @@
 """Suno's text to audio, as in its `bark.api`. Common arguments are those of `bark_jax.suno.generation`."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bark_jax.bark import VoiceSource
+from bark_jax.settings import Settings
+from bark_jax.suno.arguments import temperature
 from bark_jax.suno.generation import (
     choose_seed,
     codec_decode,
@@ -15,7 +18,9 @@ from bark_jax.suno.generation import (
     generate_fine,
     generate_text_semantic,
 )
-from bark_jax.voices.voice import Voice, VoiceError
+from bark_jax.suno.history import History, check_history
+from bark_jax.suno.loading import loaded_model
+from bark_jax.voices.voice import PROMPTS, VoiceError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 FullGeneration: TypeAlias = dict[str, npt.NDArray[np.integer]]
@@ -99,6 +104,8 @@ def generate_audio(
     Warns with TextTruncated and EmptyGeneration.
     """
     seed = choose_seed(seed)
+    Settings(semantic_temperature=temperature(text_temp), coarse_temperature=temperature(waveform_temp))
+    history_prompt = check_history(history_prompt, loaded_model())  # all of it before the first stage
     semantic = text_to_semantic(text, history_prompt, text_temp, silent, seed=seed)
     if output_full:
         return semantic_to_waveform(semantic, history_prompt, waveform_temp, silent, output_full=True, seed=seed)
@@ -106,8 +113,13 @@ def generate_audio(
 
 
 def save_as_prompt(filepath: str | Path, full_generation: Mapping[str, npt.ArrayLike]) -> None:
-    """Write a full generation to an `.npz` file, int32, for use as a history_prompt. Raises VoiceError."""
+    """Write a full generation to an `.npz` file, int32, for use as a history_prompt. Raises VoiceError.
+
+    As in Suno's code, the three arrays may come from different generations. Warns of other entries, which are left out.
+    """
     if not isinstance(full_generation, Mapping):
         kind = type(full_generation).__name__
         raise VoiceError(f"full_generation must be the dict that comes first with output_full=True, not {kind}")
-    Voice.from_arrays(full_generation).save(filepath)
+    History.of(full_generation).save(filepath)
+    if others := sorted(map(str, set(full_generation) - set(PROMPTS))):
+        warnings.warn(f"{filepath} is written without {', '.join(others)}: not arrays of a voice", stacklevel=2)

@@ -1,25 +1,32 @@
 """Suno's stages, as in its `bark.generation`.
 
-history_prompt is whatever `Bark` takes for a voice: a name (`v2/en_speaker_6`), the path of an `.npz` file, a dict with
-`semantic_prompt`, `coarse_prompt` and `fine_prompt`, a Voice, a Generation, or None. use_kv_caching is accepted and
-changes nothing: the cache is exact, and always used. seed, our addition, is that of a whole generation: stages run
-with equal seeds are `Bark.generate` with it; without one each call draws afresh. The model is that of
-`preload_models`. Arguments out of range raise SettingsError, TextError, VoiceError or TokenError, all ValueErrors.
+history_prompt: a name (`v2/en_speaker_6`), the path of an `.npz` file, a dict, a Voice, a Generation, or None. It needs
+the arrays that the stage reads, and no others. Tokens may be whole numbers in floats. Numbers outside the usual ranges
+of top_p, min_eos_p and max_gen_duration_s mean what they mean in Suno's code; a temperature of 0 is greedy.
+use_kv_caching is accepted and changes nothing: the cache is exact, and always used. seed, our addition, is that of a
+whole generation: stages run with equal seeds are `Bark.generate` with it; without one each call draws afresh. The model
+is that of `preload_models`. Arguments out of range raise SettingsError, TextError, VoiceError or TokenError, all
+ValueErrors.
 """
 
+import dataclasses
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from bark_jax.bark import VoiceSource
-from bark_jax.config import CoarseConfig
+from bark_jax.bark import Bark, VoiceSource
+from bark_jax.config import NETWORKS, CoarseConfig
+from bark_jax.generation import warn_if_empty
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
+from bark_jax.suno.arguments import duration, end_probability, ends_at_once, nucleus, temperature
+from bark_jax.suno.history import read_history, whole
 from bark_jax.suno.loading import SAMPLE_RATE, loaded_model, preload_models
 
 __all__ = [
@@ -50,20 +57,24 @@ def generate_text_semantic(
 ) -> npt.NDArray[np.int64]:
     """Text → semantic tokens, int64 [N], 0 ≤ N ≤ 768.
 
-    A clip ends with the token that exceeds max_gen_duration_s. Warns with TextTruncated and EmptyGeneration.
+    A clip ends with the token that exceeds max_gen_duration_s. With a min_eos_p of 0 there is none. Warns with
+    TextTruncated and EmptyGeneration.
     """
     settings = Settings(
-        semantic_temperature=temp, semantic_top_k=top_k, semantic_top_p=top_p, min_eos_p=min_eos_p,
-        allow_early_stop=allow_early_stop, max_seconds=max_gen_duration_s,
+        semantic_temperature=temperature(temp), semantic_top_k=top_k, semantic_top_p=nucleus(top_p),
+        min_eos_p=end_probability(min_eos_p), allow_early_stop=bool(allow_early_stop),
     )  # fmt: skip
     bark = loaded_model()
-    if max_gen_duration_s is not None:
-        rules = bark.config.semantic
-        settings = settings.replace(max_seconds=_suno_limit(max_gen_duration_s, rules.rate_hz, rules.max_new))
+    rules = bark.config.semantic
+    settings = settings.replace(max_seconds=duration(max_gen_duration_s, rules.rate_hz, rules.max_new))
+    voice, seed = read_history(history_prompt, "semantic", bark), choose_seed(seed)
+    if ends_at_once(min_eos_p, allow_early_stop):
+        bark.options(voice, seed, settings)
+        tokens = np.zeros(0, np.int64)
+        warn_if_empty(tokens, f"the clip (min_eos_p {min_eos_p})", stacklevel=2)
+        return tokens
     with _bar("semantic", silent) as progress:
-        tokens = bark.text_to_semantic(
-            text, voice=history_prompt, seed=choose_seed(seed), settings=settings, progress=progress
-        )
+        tokens = bark.text_to_semantic(text, voice=voice, seed=seed, settings=settings, progress=progress)
     return tokens.astype(np.int64)
 
 
@@ -82,18 +93,20 @@ def generate_coarse(
 ) -> npt.NDArray[np.int32]:
     """Semantic tokens, int [N] → the first two codebooks, int32 [2, ⌊N · 75 / 49.9⌋].
 
-    max_coarse_history: 60 … 630. sliding_window_len is the model's: no other than 60 is accepted.
+    max_coarse_history, sliding_window_len: flat coarse tokens in a prompt, 60 … 630, and those made before the prompt
+    slides, an even number; 768 together at most.
     """
-    if sliding_window_len != _WINDOW:
-        raise SettingsError(f"sliding_window_len must be {_WINDOW}, which the model has, not {sliding_window_len!r}")
-    settings = Settings(
-        coarse_temperature=temp, coarse_top_k=top_k, coarse_top_p=top_p,
-        coarse_history=None if max_coarse_history == _HISTORY else max_coarse_history,  # by default the model's own
-    )  # fmt: skip
+    settings = Settings(coarse_temperature=temperature(temp), coarse_top_k=top_k, coarse_top_p=nucleus(top_p))
     bark = loaded_model()
+    if sliding_window_len == _WINDOW:
+        # By default the model's own.
+        settings = settings.replace(coarse_history=None if max_coarse_history == _HISTORY else max_coarse_history)
+    else:
+        bark = _with_window(bark, sliding_window_len, max_coarse_history)
+    voice = read_history(history_prompt, "coarse", bark)
     with _bar("coarse", silent) as progress:
         return bark.semantic_to_coarse(
-            x_semantic, voice=history_prompt, seed=choose_seed(seed), settings=settings, progress=progress
+            whole(x_semantic), voice=voice, seed=choose_seed(seed), settings=settings, progress=progress
         )
 
 
@@ -105,18 +118,19 @@ def generate_fine(
     *,
     seed: int | None = None,
 ) -> npt.NDArray[np.int32]:
-    """The first two codebooks, int [2, T] → all, int32 [8, T]. temp: None is greedy, as 0 is."""
-    settings = Settings(fine_temperature=0.0 if temp is None else temp)
+    """The first codebooks, 1 … 7, int [G, T] → all, int32 [8, T]. temp: None is greedy, as 0 is."""
+    settings = Settings(fine_temperature=0.0 if temp is None else temperature(temp))
     bark = loaded_model()
+    voice = read_history(history_prompt, "fine", bark)
     with _bar("fine", silent) as progress:
         return bark.coarse_to_fine(
-            x_coarse_gen, voice=history_prompt, seed=choose_seed(seed), settings=settings, progress=progress
+            whole(x_coarse_gen), voice=voice, seed=choose_seed(seed), settings=settings, progress=progress
         )
 
 
 def codec_decode(fine_tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-    """Codes, int [8, T] → waveform, float32 [T · 320] at SAMPLE_RATE."""
-    return loaded_model().decode(fine_tokens)
+    """Codes, int [≤ 8, T] → waveform, float32 [T · 320] at SAMPLE_RATE."""
+    return loaded_model().decode(whole(fine_tokens))
 
 
 def choose_seed(seed: int | None) -> int:
@@ -124,22 +138,32 @@ def choose_seed(seed: int | None) -> int:
     return secrets.randbits(31) if seed is None else seed
 
 
-def _suno_limit(seconds: float, rate_hz: float, most: int) -> float:
-    """Our `max_seconds` for Suno's: it adds up the tokens' durations, and stops after the token that exceeds them."""
-    ends = np.cumsum(np.full(most, 1 / rate_hz))
-    tokens = int((ends <= seconds).sum()) + 1
-    return (tokens + 0.5) / rate_hz  # far from where rounding decides
+def _with_window(bark: Bark, window: int, history: int) -> Bark:
+    """The model with another window, and the longest history beside it, in its coarse stage. Raises SettingsError."""
+    rules = bark.config.coarse
+    room = rules.gpt.block_size - rules.max_semantic
+    given = (window, history)
+    if not all(isinstance(n, Integral) for n in given) or not (window >= 2 and 60 <= history <= _HISTORY):
+        raise SettingsError(f"sliding_window_len, max_coarse_history must be integers ≥ 2 and 60 … 630, not {given}")
+    if window % rules.codebooks or window + history > room:
+        raise SettingsError(
+            f"sliding_window_len must be even, and at most {room} with max_coarse_history added, not {given}"
+        )
+    coarse = dataclasses.replace(rules, window=int(window), max_history=int(history))
+    config = dataclasses.replace(bark.config, coarse=coarse)
+    networks = {name: getattr(bark, name) for name in NETWORKS}
+    return Bark(config, networks, bark.tokenizer, voice_folder=bark.voice_folder, mesh=bark.mesh, offload=bark.offload)
 
 
 @contextmanager
-def _bar(stage: str, silent: bool) -> Iterator[Progress | None]:
+def _bar(stage: str, silent: bool | None) -> Iterator[Progress | None]:
     """A progress bar for one stage, shown once its input was found good."""
     bar: tqdm[Any] | None = None
     with ExitStack() as shown:
 
         def update(done: int, total: int) -> None:
             nonlocal bar
-            bar = shown.enter_context(tqdm(desc=f"{stage:8}", total=total)) if bar is None else bar
+            bar = shown.enter_context(tqdm(desc=f"{stage:8}", total=total, disable=silent)) if bar is None else bar
             bar.update(done - bar.n)
 
-        yield None if silent else update
+        yield None if silent else update  # None: tqdm shows bars on terminals only

@@ -235,6 +235,11 @@ def read_metadata(path: Path | str) -> VoiceMetadata:
         raise VoiceError(f"cannot read the voice {path}: {shorten(error)}") from error
 
 
+def read_prompts(path: Path | str) -> Arrays:
+    """The arrays that a voice's file holds, unchecked, by their names: some of `PROMPTS`. Raises VoiceError."""
+    return _read(Path(path))[0]
+
+
 def _read(path: Path) -> tuple[Arrays, VoiceMetadata]:
     if path.suffix != ".npz":
         return _read_triple(path), VoiceMetadata()  # errors name the one of the three

@@ -76,6 +76,7 @@ def generate_coarse(
     voice: Voice | None = None,
     *,
     max_history: int = 630,
+    window: int = 60,
     choose: Choose = greedy,
 ) -> Decoded:
     """Semantic tokens [N] → coarse codes [2, T]."""
@@ -95,7 +96,7 @@ def generate_coarse(
 
         cache = DynamicCache()
         logits = model(prompt[None], past_key_values=cache, use_cache=True).logits[0, -1].numpy()
-        for _ in range(60):
+        for _ in range(window):
             codebook = len(tokens) % 2
             start = first_id + codebook * size
             allowed = logits[start : start + size]

@@ -1,5 +1,6 @@
 """Decoding in every stage equals the PyTorch reference token by token: greedy, and sampled with the same noise."""
 
+import dataclasses
 import itertools
 from typing import NamedTuple
 
@@ -182,6 +183,17 @@ def test_coarse_with_a_shorter_history(
     expected = reference.generate_coarse(theirs, size.config, tokens, voice, max_history=history)
     settings = GREEDY.replace(coarse_history=history)
     assert_equal(generate_coarse(ours, size.config, [tokens], keys(1), [settings], [voice])[0], expected)
+
+
+@pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
+@pytest.mark.parametrize(("window", "history"), [(2, 630), (100, 60), (138, 630)])
+def test_coarse_with_another_window(size: Size, coarse: tuple[BarkCausalModel, GPT], window: int, history: int) -> None:
+    theirs, ours = coarse
+    rules = dataclasses.replace(size.config.coarse, window=window, max_history=history)
+    config = dataclasses.replace(size.config, coarse=rules)
+    tokens, voice = random_semantic(size.config, 60), random_voice(size.config, 346, 519)
+    expected = reference.generate_coarse(theirs, config, tokens, voice, max_history=history, window=window)
+    assert_equal(generate_coarse(ours, config, [tokens], keys(1), [GREEDY], [voice])[0], expected)
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
