@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile  # type: ignore[import-untyped]
 
+from bark_jax.errors import FileError
 from bark_jax.files import check_writable, replacing
 from bark_jax.quoting import quote
 
@@ -18,7 +19,7 @@ _BLOCK = 2**16  # samples written at once: libsndfile's Vorbis encoder overflows
 Waveform = npt.NDArray[np.float32]
 
 
-class AudioError(ValueError):
+class AudioError(FileError):
     """An audio file that cannot be read or written."""
 
 

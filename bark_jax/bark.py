@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError
-from bark_jax.config import NETWORKS, BarkConfig
+from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
 from bark_jax.loading import resolve
@@ -46,8 +46,6 @@ from bark_jax.voices.library import catalogue, find_voice
 from bark_jax.voices.voice import Voice, VoiceError
 
 _FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
-
-RANDOM = "random:"  # before the name of a preset: random weights instead of a checkpoint
 
 StageProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with (stage, done, in all): tokens of the semantic and coarse stages, windows of the fine stage, frames."""

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from bark_jax.errors import ModelError
+from bark_jax.quoting import did_you_mean
+
 T = TypeVar("T")
 
 NETWORKS = ("semantic", "coarse", "fine", "codec")
+RANDOM = "random:"  # before the name of a preset: random weights instead of a checkpoint
 
 
-class ConfigError(ValueError):
+class ConfigError(ModelError):
     """A configuration that cannot be read, or cannot be used."""
 
 
@@ -147,7 +151,8 @@ class BarkConfig:
         """The preset of that name: tiny, small or large. Raises ConfigError."""
         presets = {"tiny": cls.tiny, "small": cls.small, "large": cls.large}
         if name not in presets:
-            raise ConfigError(f"there is no preset {name!r}: choose from {', '.join(presets)}")
+            advice = did_you_mean(name, presets)
+            raise ConfigError(f"there is no preset {name!r}: choose from {', '.join(presets)}{advice}")
         return presets[name]()
 
     @classmethod

@@ -1,11 +1,30 @@
-"""Errors of training, by themselves: the command line tells them without importing what raises them."""
+"""Kinds of foreseen errors, which the command line reports without importing the modules that raise them.
+
+Every error class of this package is one of these kinds. The message says what is wrong and what to do.
+"""
 
 
-class TrainingError(ValueError):
-    """Training that cannot start or go on; the message says what is wrong and what to do."""
+class BarkError(ValueError):
+    """Something that was foreseen. The class says what kind of thing it is, the message the rest."""
 
 
-class RunError(TrainingError):
+class InputError(BarkError):
+    """Bad input: a text, a voice, a setting."""
+
+
+class FileError(BarkError):
+    """A file that cannot be read or written."""
+
+
+class ModelError(BarkError):
+    """A model that is not there, or cannot be used."""
+
+
+class TrainingError(InputError):
+    """Training that cannot start or continue."""
+
+
+class RunError(TrainingError, FileError):
     """What a training run leaves behind cannot be read or written."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bark_jax.config import BarkConfig
+from bark_jax.errors import FileError
 from bark_jax.files import check_writable, replacing
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _FONTS = (  # for the scripts of Bark's languages, each used if it is installed
 )  # fmt: skip
 
 
-class FigureError(ValueError):
+class FigureError(FileError):
     """A figure that cannot be drawn or written."""
 
 

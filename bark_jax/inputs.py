@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bark_jax.errors import InputError
 from bark_jax.quoting import quote
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.voices.voice import Voice
 
 
-class TokenError(ValueError):
+class TokenError(InputError):
     """Tokens of the wrong type, shape or range."""
 
 

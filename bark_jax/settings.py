@@ -10,12 +10,13 @@ from typing import Any, Self
 import numpy as np
 
 from bark_jax.config import BarkConfig
+from bark_jax.errors import InputError
 from bark_jax.quoting import quote
 
 MAX_TEMPERATURE = 1e6  # draws are uniform long before
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """A setting outside its range."""
 
 

@@ -13,12 +13,13 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bark_jax.config import SemanticConfig
+from bark_jax.errors import InputError
 
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _QUOTED = 200  # characters of the lost text that a warning quotes
 
 
-class TextError(ValueError):
+class TextError(InputError):
     """A text that cannot be spoken, or a tokenizer that cannot be used."""
 
 

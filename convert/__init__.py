@@ -3,7 +3,15 @@
 Importable as `convert` in a checkout and as `bark_jax.convert` once installed.
 """
 
-from .conversion import convert_checkpoint
+from typing import TYPE_CHECKING
+
+from bark_jax import lazy
+
 from .errors import ConversionError
+
+if TYPE_CHECKING:
+    from .conversion import convert_checkpoint
+else:
+    __getattr__, __dir__ = lazy.attributes(__name__, {"convert_checkpoint": f"{__name__}.conversion"})
 
 __all__ = ["ConversionError", "convert_checkpoint"]

@@ -10,9 +10,7 @@ from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
 from bark_jax.hub import download
 from bark_jax.layouts import SIZES, suno_names
 
-from .conversion import convert_checkpoint
 from .source import TOKENIZER_REPOSITORY, open_source
-from .verify import verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    from .conversion import convert_checkpoint  # with JAX, which --help and bad usage need not wait for
+
     source = Path(os.path.expanduser(options.source))
     if not source.exists():
         source = download(options.source, weights=suno_names(options.size) if options.size else None)
@@ -62,6 +62,8 @@ def _convert(options: argparse.Namespace) -> None:
         overwrite=options.overwrite, progress=not options.quiet,
     )  # fmt: skip
     if options.verify:
+        from .verify import verify
+
         verify(open_source(source, size=options.size, tokenizer=tokenizer), options.out, progress=not options.quiet)
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 
 from .errors import ConversionError
@@ -27,7 +27,7 @@ _RESAVE = "re-save it: torch.save(torch.load(old, map_location='cpu'), new)"
 _STORAGES = {
     "torch.FloatStorage": np.dtype(np.float32),
     "torch.HalfStorage": np.dtype(np.float16),
-    "torch.BFloat16Storage": np.dtype(jnp.bfloat16),
+    "torch.BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
     "torch.DoubleStorage": np.dtype(np.float64),
     "torch.BoolStorage": np.dtype(np.bool_),
     "torch.ByteStorage": np.dtype(np.uint8),

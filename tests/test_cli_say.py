@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from bark_jax import Bark
+from bark_jax import loading
 from bark_jax.cli.progress import Bars
 from bark_jax.config import BarkConfig
 from bark_jax.hub import HubUnreachableError
@@ -95,22 +95,31 @@ def test_an_empty_clip_is_not_kept(capsys: pytest.CaptureFixture[str], library: 
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub cannot be reached, and a tiny model stands in for the built-in one."""
-    tiny = Bark.from_pretrained("random:tiny")
+    """The hub cannot be reached; folders and the built-in model are there."""
 
-    def from_pretrained(source: str, **options: Any) -> Bark:
-        if source != NANO:
+    def resolve(source: str, **options: Any) -> Path:
+        if "/" in source:
             raise HubUnreachableError(f"there is no folder {source}, and the hub cannot be reached")
-        return tiny
+        return loading.resolve(source, **options)
 
-    monkeypatch.setattr(Bark, "from_pretrained", staticmethod(from_pretrained))
+    monkeypatch.setattr("bark_jax.cli.models.resolve", resolve)
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_without_a_hub_the_built_in_voice_speaks_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "say", "Hello", "--json", "--quiet", *TINY[2:])
+def test_without_a_hub_the_command_that_works_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "It's me", "--seed", "3")
+    assert (code, out) == (4, "")
+    assert err.startswith("bark-jax: there is no folder suno/bark-small, and the hub cannot be reached")
+    assert """bark-jax say --model nano 'It'"'"'s me' --seed 3\n""" in err
+    assert len(err.splitlines()) == 1
+    assert not Path("bark.wav").exists()
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_fallback_speaks_after_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "say", "Hello", "--fallback", NANO, "--json", "--quiet", "--max-seconds", "0.5")
     assert (code, json.loads(out)["model"]) == (0, NANO)
-    assert err.startswith("warning: suno/bark-small cannot be reached: nano speaks")
+    assert err.startswith("warning: nano speaks instead, at 16 kHz: there is no folder suno/bark-small")
     assert len(err.splitlines()) == 1
 
 
@@ -122,21 +131,12 @@ def test_words_that_nano_was_not_taught_are_named(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("no_hub")
-@pytest.mark.parametrize(
-    ("asked", "also"),
-    [
-        (["--model", "suno/bark-small"], ""),
-        (["--voice", "v2/en_speaker_6"], "nano, the built-in model, cannot speak either: .*v2/en_speaker_6"),
-        (["--voice", "nowhere.npz"], "cannot speak either: .*nowhere.npz"),
-        (["--speaker", "ANNA=v2/en_speaker_6"], "cannot speak either: .*v2/en_speaker_6"),
-    ],
-)
-def test_what_is_asked_for_by_name_is_not_replaced(
-    capsys: pytest.CaptureFixture[str], asked: list[str], also: str
-) -> None:
-    code, out, err = run(capsys, "say", "Hello", *asked, *TINY[2:])
+@pytest.mark.parametrize("voice", [["--voice", "nowhere.npz"], ["--speaker", "ANNA=v2/en_speaker_6"]])
+def test_a_fallback_without_the_voice_is_refused(capsys: pytest.CaptureFixture[str], voice: list[str]) -> None:
+    code, out, err = run(capsys, "say", "Hello", "--fallback", NANO, *voice)
     assert (code, out) == (4, "")
-    assert re.fullmatch(f"bark-jax: there is no folder suno/bark-small, and the hub cannot be reached.*{also}.*\n", err)
+    said = f"bark-jax: there is no folder suno/bark-small.*the fallback, cannot speak either: .*{voice[1][5:]}.*\n"
+    assert re.fullmatch(said, err)
     assert not Path("bark.wav").exists()
 
 

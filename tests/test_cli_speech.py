@@ -87,6 +87,7 @@ def test_playing_feeds_a_player(
     ("options", "code", "message"),
     [
         (["--speaker", "ANNA="], 2, "'ANNA=' is not NAME or NAME=VOICE"),
+        (["--speaker", "ANNA", "--speaker", "ANNA=a.npz"], 2, "--speaker names ANNA more than once"),
         (["--language", "xx"], 2, "invalid choice: 'xx'"),
         (["--batch-size", "0"], 2, "batch_size must be an integer ≥ 1"),
         (["--best-of", "-1"], 2, "best_of must be an integer ≥ 1"),

@@ -9,9 +9,11 @@ tokenizer.json              of the `tokenizers` library
 voices/**/*.npz             named after their path: `en_speaker_3`, `v2/en_speaker_6`
 """
 
+from bark_jax.errors import ModelError
+
 DTYPES = ("float32", "bfloat16")  # of stored parameters
 FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout, or to what conversion makes of a source
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ModelError):
     """A checkpoint that cannot be found, read or written; the message says what is wrong and what to do."""

@@ -1,10 +1,10 @@
 """The command line: `bark-jax say | convert | voices | bench | data | train`, a module for each.
 
-Results go to files and standard output, everything else to standard error. A command is a module with
-`add_options(parser)`, which also sets what runs, and with errors of the kinds below.
+Results go to files and standard output, everything else to standard error. A command is a module of that name with
+`add_options(parser)`, which also sets what runs: a function of the options that returns an exit code, or None for 0.
+Nothing here imports JAX before the input has been checked, so that help and refusals come at once.
 """
 
-import argparse
 import importlib
 import os
 import sys
@@ -12,77 +12,73 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bark_jax.audio import AudioError
-from bark_jax.checkpoint import CheckpointError
-from bark_jax.cli import bench, data, say, train, voices
+from bark_jax import __version__
 from bark_jax.cli.console import note, show_warning
-from bark_jax.config import ConfigError
-from bark_jax.errors import DivergenceError, RunError, TrainingError
-from bark_jax.figure import FigureError
-from bark_jax.loading import converter
-from bark_jax.settings import SettingsError
-from bark_jax.speech.speech import SpeechError
-from bark_jax.text import TextError
-from bark_jax.voices.voice import VoiceError
+from bark_jax.cli.parser import Parser
+from bark_jax.errors import DivergenceError, FileError, InputError, ModelError
 
-EXIT_CODES: dict[type[BaseException], int] = {
-    RunError: 3,  # of the kinds of TrainingError, which come first
-    DivergenceError: 5,  # training cannot go on
-    TextError: 2,  # bad input, as bad usage is to argparse
-    VoiceError: 2,
-    SettingsError: 2,
-    TrainingError: 2,
-    AudioError: 3,  # the output cannot be written
-    FigureError: 3,
-    SpeechError: 3,
-    CheckpointError: 4,  # no such model, or not a usable one
-    ConfigError: 4,
+EXIT_CODES: dict[type[BaseException], int] = {  # the first that fits
+    DivergenceError: 5,
+    FileError: 3,
+    InputError: 2,  # as bad usage is to argparse
+    ModelError: 4,
     KeyboardInterrupt: 130,
+}
+
+_COMMANDS = {
+    "say": "speak a text into an audio file",
+    "convert": "convert a PyTorch checkpoint",
+    "voices": "list, show, check and save voices",
+    "bench": "measure how fast Bark is on this machine",
+    "data": "prepare training data from recordings and their transcripts",
+    "train": "train one of a model's networks",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code. Foreseen errors are told on standard error, without a traceback."""
+    """Run a command; the exit code. Foreseen errors are one line on standard error, without a traceback."""
     return run_command(partial(_run, sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def run_command(command: Callable[[], int | None]) -> int:
-    """Run it with errors and warnings told in a line each; its exit code, None being 0, or that of the error."""
+    """Run it with one line for each error and warning; its exit code, None being 0, or that of the error."""
+    show_source, warnings.showwarning = warnings.showwarning, show_warning
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            return command() or 0
+        return command() or 0
     except tuple(EXIT_CODES) as error:
         note(" ".join([f"bark-jax: {str(error) or 'interrupted'}", *getattr(error, "__notes__", ())]))
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         return 0
+    finally:
+        warnings.showwarning = show_source
 
 
 def _run(arguments: Sequence[str]) -> int | None:
     if arguments[:1] == ["convert"]:  # has a parser of its own, as `python -m convert` needs it too
+        from bark_jax.loading import converter
+
         convert = importlib.import_module(f"{converter().__name__}.__main__")
         return int(convert.main(arguments[1:]))
-    options = _parser().parse_args(arguments)
-    options.run(options)
-    return None
+    options = _parser(arguments).parse_args(arguments)
+    options.arguments = list(arguments)  # for messages that quote the command
+    return options.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(arguments: Sequence[str]) -> Parser:
+    """The parser for these arguments: of all commands it knows the names, and of theirs the options."""
+    parser = Parser(
         prog="bark-jax",
         description="Text to speech, music and sound with Bark, in JAX.",
-        epilog="Exit codes: 0 done, 2 bad usage or input, 3 output not writable, 4 no usable model, "
-        "5 training diverged, 130 interrupted.",
+        epilog="Exit codes: 0 done; 2 bad usage or input; 3 a file cannot be read or written; 4 no usable model; "
+        "5 training diverged; 130 interrupted.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    say.add_options(commands.add_parser("say", help="speak a text into an audio file"))
-    commands.add_parser("convert", help="convert a PyTorch checkpoint (see bark-jax convert --help)")
-    voices.add_options(commands.add_parser("voices", help="list, show, check and save voices"))
-    bench.add_options(
-        commands.add_parser("bench", help="measure how fast Bark is on this machine, in two minutes or so")
-    )
-    data.add_options(commands.add_parser("data", help="make training data of recordings and their transcripts"))
-    train.add_options(commands.add_parser("train", help="train one of a model's networks"))
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, what in _COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        if name == chosen:
+            importlib.import_module(f"bark_jax.cli.{name}").add_options(command)
     return parser

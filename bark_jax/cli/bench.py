@@ -2,10 +2,9 @@
 
 import argparse
 
-from bark_jax import bench
-from bark_jax.bark import RANDOM, Bark
 from bark_jax.cli.console import note, print_json
 from bark_jax.cli.options import add_machine, use_compile_cache
+from bark_jax.config import RANDOM
 from bark_jax.settings import Settings
 
 
@@ -19,7 +18,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     Settings(max_seconds=options.seconds)  # complain before the model is loaded
-    use_compile_cache(options.compile_cache)
+    from bark_jax import Bark, bench  # with JAX
+
+    use_compile_cache(options)
     note(f"loading {options.model} …")
     bark = Bark.from_pretrained(options.model, dtype=options.dtype)
     report = bench.measure(bark, options.seconds, lambda what: note(f"{what} …"))

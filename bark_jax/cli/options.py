@@ -6,11 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bark_jax import compile_cache
 from bark_jax.cli.console import note
 from bark_jax.text import TextError
-
-DEFAULT_MODEL = "suno/bark-small"  # of `say`; where there is no network, layouts.NANO
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
@@ -73,18 +70,21 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def add_compile_cache(group: argparse._ArgumentGroup) -> None:
     choice = group.add_mutually_exclusive_group()
-    choice.add_argument("--compile-cache", type=Path, default=compile_cache.default_folder(), metavar="DIR",
-                        help="keep compiled programs in this folder (default: %(default)s)")  # fmt: skip
-    choice.add_argument("--no-compile-cache", dest="compile_cache", action="store_const", const=None,
-                        help="compile everything anew, and keep nothing")  # fmt: skip
+    choice.add_argument("--compile-cache", type=Path, metavar="DIR",
+                        help="keep compiled programs in this folder (default: one in your cache folder)")  # fmt: skip
+    choice.add_argument("--no-compile-cache", action="store_true", help="compile every program again, and keep none")
 
 
-def use_compile_cache(folder: Path | None, *, quiet: bool = False) -> None:
-    if folder is None:
+def use_compile_cache(options: argparse.Namespace, *, quiet: bool = False) -> None:
+    """What the options of `add_compile_cache` ask for."""
+    from bark_jax import compile_cache  # with JAX
+
+    if options.no_compile_cache:
         compile_cache.disable()
         return
-    if folder == compile_cache.default_folder() and "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return  # JAX was told of another
+    if options.compile_cache is None and "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return  # JAX has a folder of its own
+    folder = options.compile_cache or compile_cache.default_folder()
     fresh = not folder.exists()
     if compile_cache.enable(folder) and fresh and not quiet:
         note(f"compiled programs are kept in {folder}, for a faster start next time")

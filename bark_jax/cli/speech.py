@@ -4,19 +4,22 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bark_jax.audio import AudioError, pcm_bytes
-from bark_jax.bark import Bark, StageProgress
+from bark_jax.cli.models import Cast
 from bark_jax.files import check_writable, replacing
 from bark_jax.settings import SettingsError
 from bark_jax.speech.delivery import KEEP_VOICE, Delivery
 from bark_jax.speech.sentences import LANGUAGES
 from bark_jax.speech.speech import Speech
-from bark_jax.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from bark_jax.bark import Bark, StageProgress
 
 STDOUT = "-"
 
@@ -64,7 +67,7 @@ def delivery_of(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def is_speech(bark: Bark, text: str, options: argparse.Namespace) -> bool:
+def is_speech(bark: "Bark", text: str, options: argparse.Namespace) -> bool:
     """Whether the text is to be spoken in pieces."""
     asked = (options.speaker, options.stream, options.play, options.srt, options.vtt, options.report, options.pieces)
     return bool(delivery_of(options)) or any(asked) or len(bark.cut(text).pieces) > 1
@@ -73,6 +76,8 @@ def is_speech(bark: Bark, text: str, options: argparse.Namespace) -> bool:
 def check_speech(options: argparse.Namespace) -> None:
     """Complain before the model is loaded."""
     delivery_of(options)
+    if twice := [name for name, count in Counter(name for name, _ in options.speaker).items() if count > 1]:
+        raise SettingsError(f"--speaker names {', '.join(twice)} more than once: give each speaker one voice")
     if options.stream == STDOUT and options.json:
         raise SettingsError("--stream - and --json both write to standard output: give --stream a file")
     if options.play:
@@ -85,11 +90,12 @@ def check_speech(options: argparse.Namespace) -> None:
 
 
 def speak(
-    bark: Bark, text: str, voice: Voice | None, settings: dict[str, Any], options: argparse.Namespace,
-    progress: StageProgress,
+    bark: "Bark", text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace,
+    progress: "StageProgress",
 ) -> Speech:  # fmt: skip
     """Speak the text, to whoever listens meanwhile."""
-    arguments = {"voices": dict(options.speaker), "seed": options.seed, "progress": progress}
+    voice, speakers = cast[None], {name: voice for name, voice in cast.items() if name is not None}
+    arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
     arguments |= delivery_of(options) | settings
     if not (options.stream or options.play):
         return bark.speak(text, voice, **arguments)

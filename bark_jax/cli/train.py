@@ -23,5 +23,5 @@ def _run(options: argparse.Namespace) -> None:
     from bark_jax.training.run import RunConfig, run_training  # imports what other commands do not need
 
     config = RunConfig.load(options.config, options.overrides)
-    use_compile_cache(options.compile_cache)
+    use_compile_cache(options)
     run_training(config, options.stage, restart=options.restart, say=note)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax import checkpoint
-from bark_jax.bark import RANDOM
 from bark_jax.cli.console import note, print_json, print_table
-from bark_jax.config import BarkConfig
+from bark_jax.config import RANDOM, BarkConfig
 from bark_jax.loading import resolve
 from bark_jax.voices.library import VoiceEntry, catalogue, find_voice, library_folder, locate, save_voice
 from bark_jax.voices.voice import Voice, VoiceError, VoiceMetadata, find_problems

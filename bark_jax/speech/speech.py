@@ -17,6 +17,7 @@ import numpy as np
 from bark_jax.audio import AudioError, Waveform
 from bark_jax.config import BarkConfig
 from bark_jax.equality import EqualByContent
+from bark_jax.errors import FileError
 from bark_jax.files import replacing
 from bark_jax.generation import Generation, Tokens
 from bark_jax.inputs import check_seed, check_tokens
@@ -33,7 +34,7 @@ _MAX_SILENCE = 3600  # seconds
 _PACKAGES = ("bark-jax", "jax", "jaxlib", "flax", "numpy")
 
 
-class SpeechError(ValueError):
+class SpeechError(FileError):
     """A report that cannot be read or written, or a piece that is not there."""
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bark_jax.arrays import open_plain, parse_npy, read_bounded, read_member
 from bark_jax.config import BarkConfig
 from bark_jax.equality import EqualByContent
+from bark_jax.errors import InputError
 from bark_jax.files import replacing
 from bark_jax.quoting import shorten
 
@@ -34,7 +35,7 @@ MAX_CHARACTERS = 2000  # of each string in the metadata: all of them take less t
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 
-class VoiceError(ValueError):
+class VoiceError(InputError):
     """A voice that cannot be found, read or written, or that does not fit the model."""
 
 

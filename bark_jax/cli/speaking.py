@@ -1,0 +1,117 @@
+"""The work of `bark-jax say`, once its input has been checked: load, speak, write, report."""
+
+import argparse
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from bark_jax.bark import Bark
+from bark_jax.cli.console import note, print_json
+from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model
+from bark_jax.cli.options import use_compile_cache
+from bark_jax.cli.progress import Bars
+from bark_jax.cli.report import Run, as_json, describe, describe_setup, summarize
+from bark_jax.cli.speech import is_speech, speak, write_speech
+from bark_jax.config import RANDOM, BarkConfig
+from bark_jax.figure import draw, save_figure
+from bark_jax.generation import Generation
+from bark_jax.interrupts import remembering_ctrl_c
+from bark_jax.layouts import NANO
+from bark_jax.measuring import compilations
+from bark_jax.speech.speech import Speech
+from bark_jax.text import normalize
+from bark_jax.voices.voice import Voice
+
+_NANO_SPEAKS = (
+    f"{NANO} speaks, the built-in model, at 16 kHz: it was taught 385 English words and mumbles at others; "
+    f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
+)
+
+
+def say(text: str, model: Model, cast: Cast, settings: dict[str, Any], options: argparse.Namespace) -> None:
+    """Speak a text with a model and its voices, by what the options call them, and write what they ask for."""
+    use_compile_cache(options, quiet=options.quiet)
+    bark, loaded = load(model, options)
+    with compilations() as programs:
+        result = _speak(bark, text, cast, settings, options)
+    if model.name == NANO and not options.quiet:
+        _name_untaught(bark.tokenizer, result)
+    voice = cast[None]
+    files = _write(result, voice, bark, model.name, options)
+    run = Run(
+        model=model.name, bark=bark, loaded=loaded, programs=programs, voice=voice,
+        settings=bark.settings.replace(**settings), result=result, files=files,
+    )  # fmt: skip
+    if options.json:
+        print_json(as_json(run))
+    if not options.quiet:
+        note(describe(run) if options.verbose else summarize(run))
+
+
+def load(model: Model, options: argparse.Namespace) -> tuple[Bark, float]:
+    """The model, and the seconds it took."""
+    if model.name == NANO and not options.quiet:
+        note(_NANO_SPEAKS)
+    started = time.perf_counter()
+    bark = Bark.from_pretrained(model.source, dtype=options.dtype, progress=not options.quiet)
+    loaded = time.perf_counter() - started
+    if model.name.startswith(RANDOM):
+        note(f"{model.name} has random weights: out comes noise. For speech: --model {DEFAULT_MODEL}, or {NANO}")
+    if options.verbose:
+        note(describe_setup(bark))
+    return bark, loaded
+
+
+def _speak(
+    bark: Bark, text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace
+) -> Generation | Speech:
+    with remembering_ctrl_c() as raise_again, Bars(bark.config, hidden=options.quiet) as bars:
+
+        def report(stage: str, done: int, total: int) -> None:
+            raise_again()
+            bars.update(stage, done, total)
+
+        if is_speech(bark, text, options):
+            return speak(bark, text, cast, settings, options, report)
+        return bark.generate(normalize(text), cast[None], seed=options.seed, progress=report, **settings)
+
+
+def _name_untaught(tokenizer: Tokenizer, result: Generation | Speech) -> None:
+    """Name the words that the built-in model was not taught: those that are no token of its own."""
+    texts = [said.piece.text for said in result.pieces] if isinstance(result, Speech) else [result.text]
+    vocabulary = tokenizer.get_vocab()
+    words = re.findall(r"\b[a-z]{2,}\b", tokenizer.normalizer.normalize_str(" ".join(texts)))
+    if untaught := sorted({word for word in words if word not in vocabulary}):
+        note(f"{NANO} was not taught {', '.join(untaught)}: expect other words there, and around")
+
+
+def _write(
+    result: Generation | Speech, voice: Voice | None, bark: Bark, model: str, options: argparse.Namespace
+) -> dict[str, Path]:
+    """What there is on disk afterwards, by what it is."""
+    files = {}
+    if options.output is not None:
+        result.save(options.output)
+        files["path"] = options.output
+    if isinstance(result, Speech):
+        files |= write_speech(result, options)
+    if options.figure is not None:
+        save_figure(_draw(result, bark.config), options.figure)
+        files["figure"] = options.figure
+    if options.save_voice is not None:
+        clip = result.clip(0) if isinstance(result, Speech) else result
+        language = voice.metadata.language if voice else None  # of the voice that the clip continues
+        files["saved_voice"] = clip.save_voice(
+            options.save_voice, language=language, model=model, overwrite=options.force
+        )
+    return files
+
+
+def _draw(result: Generation | Speech, config: BarkConfig) -> Any:
+    if not isinstance(result, Speech):
+        return draw(result, config=config)
+    boundaries = [(said.start, said.piece.text) for said in result.pieces]
+    return draw(result.timeline(config), boundaries=boundaries, title=result.text, config=config)
