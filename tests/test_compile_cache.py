@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from bark_jax import compile_cache
+from bark_jax import Bark, compile_cache
+from bark_jax.checkpoint import CheckpointError
 from bark_jax.cli import main
 from bark_jax.compile_cache import CompileCacheUnavailable, current_folder, default_folder, enable
 
@@ -71,9 +72,13 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
 def test_the_switch(
     monkeypatch: pytest.MonkeyPatch, command: list[str], switch: list[str], expected: list[Path]
 ) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise CheckpointError("seen enough")
+
     asked: list[Path] = []
     monkeypatch.setattr(compile_cache, "enable", asked.append)
-    assert main([*command, "--model", "random:no such size", *switch]) == 4
+    monkeypatch.setattr(Bark, "from_pretrained", refuse)
+    assert main([*command, "--model", "random:tiny", *switch]) == 4
     assert asked == expected
 
 
