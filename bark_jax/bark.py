@@ -1,16 +1,12 @@
 """Bark: text → semantic tokens → coarse codes → fine codes → waveform."""
 
-import secrets
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast, overload
+from typing import Any, Self, cast, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
@@ -20,43 +16,25 @@ from tokenizers import Tokenizer
 from bark_jax import checkpoint
 from bark_jax.audio import AudioError
 from bark_jax.config import NETWORKS, RANDOM, BarkConfig
-from bark_jax.generation import Generation, Tokens, warn_if_empty
-from bark_jax.inputs import Options, TokenError, check_seed, check_tokens, naming_item, per_item
+from bark_jax.engine import Engine, placement
+from bark_jax.frontend import Frontend, VoiceSource
+from bark_jax.generation import Generation, warn_if_empty
+from bark_jax.inputs import TokenError, check_tokens, naming_item, per_item
 from bark_jax.loading import resolve
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
 from bark_jax.models.initialisers import random_networks
-from bark_jax.models.parameters import Put, map_parameters
-from bark_jax.settings import Settings, SettingsError
-from bark_jax.sharding import check_mesh, pad_batch, put_parameter
+from bark_jax.settings import Settings
+from bark_jax.sharding import check_mesh
 from bark_jax.speech.ranking import Ranked, best_of
-from bark_jax.speech.script import Pauses, Script, write_script
+from bark_jax.speech.script import Pauses, Script
 from bark_jax.speech.speaking import join_again, plan, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
-from bark_jax.stages.coarse import generate_coarse
-from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
-from bark_jax.stages.fine import generate_fine
-from bark_jax.stages.progress import Progress
-from bark_jax.stages.sampling import fold_keys
-from bark_jax.stages.semantic import generate_semantic, score_semantic
-from bark_jax.text import builtin_tokenizer, encode_text, load_tokenizer
-from bark_jax.voices.library import catalogue, find_voice
-from bark_jax.voices.voice import Voice, VoiceError
-
-_FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
-
-StageProgress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (stage, done, in all): tokens of the semantic and coarse stages, windows of the fine stage, frames."""
-
-VoiceSource: TypeAlias = Voice | Generation | Mapping[str, npt.ArrayLike] | str | Path | None
-
-_GENERATORS: dict[str, Callable[..., list[np.ndarray]]] = {
-    "semantic": generate_semantic,
-    "coarse": generate_coarse,
-    "fine": generate_fine,
-}
+from bark_jax.stages.progress import Progress, StageProgress
+from bark_jax.text import builtin_tokenizer, load_tokenizer
+from bark_jax.voices.voice import Voice
 
 
 class Bark:
@@ -78,15 +56,59 @@ class Bark:
     ) -> None:
         """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded."""
         self.config = config
-        self.semantic = cast(GPT, networks["semantic"])
-        self.coarse = cast(GPT, networks["coarse"])
-        self.fine = cast(FineGPT, networks["fine"])
-        self.codec = cast(Encodec, networks["codec"])
-        self.tokenizer = tokenizer
-        self.voice_folder = voice_folder
-        self.mesh = mesh
-        self.offload = offload
-        self.settings = Settings.defaults(config)
+        self.engine = Engine(config, networks, mesh=mesh, offload=offload)
+        self.frontend = Frontend(
+            config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process
+        )
+
+    @property
+    def semantic(self) -> GPT:
+        """Text → semantic tokens."""
+        return cast(GPT, self.engine.networks["semantic"])
+
+    @property
+    def coarse(self) -> GPT:
+        """Semantic tokens → the first codebooks."""
+        return cast(GPT, self.engine.networks["coarse"])
+
+    @property
+    def fine(self) -> FineGPT:
+        """The first codebooks → all of them."""
+        return cast(FineGPT, self.engine.networks["fine"])
+
+    @property
+    def codec(self) -> Encodec:
+        """Codes ↔ waveform."""
+        return cast(Encodec, self.engine.networks["codec"])
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices that share the work, if there are several."""
+        return self.engine.mesh
+
+    @property
+    def offload(self) -> bool:
+        """Whether the weights stay in the host's memory until their stage runs."""
+        return self.engine.offload
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text → WordPiece ids."""
+        return self.frontend.tokenizer
+
+    @property
+    def voice_folder(self) -> Path | None:
+        """Where the voices that came with the model are, if any did."""
+        return self.frontend.voice_folder
+
+    @property
+    def settings(self) -> Settings:
+        """What is used where a call says nothing else: the checkpoint's, and may be replaced."""
+        return self.frontend.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.frontend.settings = settings
 
     @classmethod
     def from_pretrained(
@@ -120,7 +142,7 @@ class Bark:
         dtypes, mesh = _dtypes(dtype, param_dtype), check_mesh(mesh)
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
-        put = _put(mesh, offload)
+        put = placement(mesh, offload=offload)
         networks = {name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in NETWORKS}
         voices = folder / "voices"
         return cls(config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload)
@@ -138,7 +160,7 @@ class Bark:
     ) -> Self:
         """A model with random weights (noise comes out) and the built-in tokenizer; options as in `from_pretrained`."""
         mesh = check_mesh(mesh)
-        networks = random_networks(config, key, put=_put(mesh, offload), **_dtypes(dtype, param_dtype))
+        networks = random_networks(config, key, put=placement(mesh, offload=offload), **_dtypes(dtype, param_dtype))
         return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload)
 
     @overload
@@ -185,93 +207,18 @@ class Bark:
         ids, options = [], []
         for index, (item, choice) in enumerate(zip(texts, choices, strict=True)):
             with naming_item(index, len(texts)):
-                ids.append(encode_text(self.tokenizer, item, self.config.semantic))
-                options.append(self.options(*choice, **overrides))
-        results = self.generate_clips(texts, ids, options, progress) if texts else []
+                ids.append(self.frontend.encode(item))
+                options.append(self.frontend.options(*choice, **overrides))
+        results = self.engine.generate_clips(texts, ids, options, progress) if texts else []
         for result in results:
             warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
-
-    def generate_clips(
-        self,
-        texts: Sequence[str],
-        ids: Sequence[np.ndarray],
-        options: Sequence[Options],
-        progress: StageProgress | None = None,
-    ) -> list[Generation]:
-        """`generate` for texts that are encoded and choices that are made: at least one of each, and as many."""
-        tokens, timings = self.generate_tokens(ids, options, progress)
-        started = time.perf_counter()
-        waveforms = self._run(
-            "codec", [t.fine for t in tokens], options, partial(progress, "codec") if progress else None
-        )
-        timings["codec"] = time.perf_counter() - started
-        rate = self.config.codec.sample_rate
-        return [
-            Generation(text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, **made._asdict())
-            for t, o, w, made in zip(texts, options, waveforms, tokens, strict=True)
-        ]
-
-    def generate_tokens(
-        self, ids: Sequence[np.ndarray], options: Sequence[Options], progress: StageProgress | None = None
-    ) -> tuple[list[Tokens], dict[str, float]]:
-        """`generate_clips` without the codec: the tokens of each item, and the seconds of each stage."""
-        results: dict[str, list[np.ndarray]] = {}
-        timings: dict[str, float] = {}
-        inputs = ids
-        for stage in Tokens._fields:
-            started = time.perf_counter()
-            inputs = self._run(stage, inputs, options, partial(progress, stage) if progress else None)
-            results[stage], timings[stage] = list(inputs), time.perf_counter() - started
-        return [Tokens(*made) for made in zip(*results.values(), strict=True)], timings
-
-    def _run(
-        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None
-    ) -> list[np.ndarray]:
-        """One stage over a batch; copies of its first item fill up the mesh, and are dropped from the result."""
-        count = len(inputs)
-        inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
-        network = self._network(stage)
-        if stage == "codec":
-            made = decode_codes(cast(Encodec, network), self.config, inputs, progress)
-        else:
-            keys = _keys([option.seed for option in options], stage)
-            settings, voices = [option.settings for option in options], [option.voice for option in options]
-            made = _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)
-        return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
-
-    def _network(self, name: str) -> nnx.Module:
-        """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
-        network = cast(nnx.Module, getattr(self, name))
-        return map_parameters(_put(self.mesh, offload=False), network) if self.offload else network
-
-    def options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: Any) -> Options:
-        """The choices for one item, checked, with a fresh seed if there is none. Raises as `generate` does."""
-        if seed is None:
-            if self.mesh is not None and self.mesh.is_multi_process:
-                raise SettingsError("give a seed: the processes of a mesh must all use the same one")
-            seed = secrets.randbits(31)
-        check_seed(seed)
-        if not isinstance(settings, Settings | None):
-            raise SettingsError(f"settings must be a Settings, not {type(settings).__name__}")
-        settings = (self.settings if settings is None else settings).replace(**overrides)
-        settings.check(self.config)
-        return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
 
     def cut(
         self, text: str, *, language: str = "en", speakers: Collection[str] = (), pauses: Pauses | None = None
     ) -> Script:
         """The pieces that `speak` makes of a text (see `bark_jax.speech.script`). Raises TextError."""
-        return write_script(
-            text,
-            count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
-            max_tokens=self.config.semantic.max_text,
-            # No piece is asked to be shorter than a second, whatever the model.
-            max_seconds=max(1.0, _FULL * self.config.semantic.max_new / self.config.semantic.rate_hz),
-            language=language,
-            speakers=speakers,
-            pauses=pauses or Pauses(),
-        )
+        return self.frontend.cut(text, language=language, speakers=speakers, pauses=pauses)
 
     def speak(
         self,
@@ -294,8 +241,8 @@ class Bark:
 
         Raises TextError, VoiceError, SettingsError; warns with EmptyGeneration of a piece without a sound.
         """
-        job = plan(self, text, voice, voices or {}, seed, settings, overrides)
-        stream = start_stream(self, job, progress, ahead=0)
+        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides)
+        stream = start_stream(self.engine, job, progress, ahead=0)
         return stream.speech(list(stream))
 
     def stream(
@@ -314,7 +261,8 @@ class Bark:
         A thread works ahead, and calls `progress`. Together the chunks are the waveform of `speak`. Bad input raises at
         once; an error in the work, when the iteration gets there.
         """
-        return start_stream(self, plan(self, text, voice, voices or {}, seed, settings, overrides), progress)
+        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides)
+        return start_stream(self.engine, job, progress)
 
     def respeak(
         self,
@@ -333,12 +281,12 @@ class Bark:
         even those that had this one for a voice. Raises SpeechError, TextError, SettingsError.
         """
         speech = speech if isinstance(speech, Speech) else Speech.load_report(speech, self.config)
-        return respeak(self, speech, piece, text, seed, settings, overrides, progress)
+        return respeak(self.engine, self.frontend, speech, piece, text, seed, settings, overrides, progress)
 
     def load_speech(self, path: str | Path) -> Speech:
         """The speech in a file of `Speech.save_report`, its audio decoded again. Raises SpeechError."""
         speech = Speech.load_report(path, self.config)
-        return join_again(self, speech, speech.pieces)
+        return join_again(self.engine, speech, speech.pieces)
 
     def best_of(
         self,
@@ -357,16 +305,8 @@ class Bark:
         Each take has its own seed, derived from `seed`. keep_all: return all takes, not only the best. Otherwise as
         `generate`.
         """
-        return best_of(self, text, self.options(voice, seed, settings, **overrides), n, keep_all, progress)
-
-    def score_semantic(
-        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
-    ) -> list[float | None]:
-        """The mean log-probability, in nats, of each item's semantic tokens given its text and voice; None if empty."""
-        gpt = cast(GPT, self._network("semantic"))
-        texts, tokens = pad_batch(ids, self.mesh), pad_batch(semantic, self.mesh)
-        voices = [option.voice for option in pad_batch(options, self.mesh)]
-        return score_semantic(gpt, self.config, texts, tokens, voices)[: len(ids)]
+        options = self.frontend.options(voice, seed, settings, **overrides)
+        return best_of(self.engine, text, self.frontend.encode(text), options, n, keep_all, progress)
 
     def text_to_semantic(
         self,
@@ -378,9 +318,9 @@ class Bark:
         progress: Progress | None = None,
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Raises and warns as `generate` does."""
-        ids = encode_text(self.tokenizer, text, self.config.semantic)
-        options = self.options(voice, seed, settings)
-        tokens = self._run("semantic", [ids], [options], progress)[0]
+        ids = self.frontend.encode(text)
+        options = self.frontend.options(voice, seed, settings)
+        tokens = self.engine.run("semantic", [ids], [options], progress)[0]
         warn_if_empty(tokens, f"the clip (seed {options.seed})", stacklevel=2)
         return tokens
 
@@ -395,7 +335,7 @@ class Bark:
     ) -> np.ndarray:
         """Semantic tokens, int [N] → the first two codebooks, int32 [2, T]. Raises TokenError."""
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
-        return self._run("coarse", [semantic], [self.options(voice, seed, settings)], progress)[0]
+        return self.engine.run("coarse", [semantic], [self.frontend.options(voice, seed, settings)], progress)[0]
 
     def coarse_to_fine(
         self,
@@ -414,7 +354,7 @@ class Bark:
         coarse = check_tokens(coarse, "coarse codes", (None, None), codec.codebook_size)
         if not 1 <= len(coarse) < codec.codebooks:
             raise TokenError(f"coarse codes must have 1 … {codec.codebooks - 1} codebooks, not {len(coarse)}")
-        return self._run("fine", [coarse], [self.options(voice, seed, settings)], progress)[0]
+        return self.engine.run("fine", [coarse], [self.frontend.options(voice, seed, settings)], progress)[0]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """The first or all codebooks' codes, int [≤ K, T] → waveform, float32 [T · hop], −1 … 1. Raises TokenError."""
@@ -422,12 +362,7 @@ class Bark:
         codes = check_tokens(codes, "codes", (None, None), codec.codebook_size)
         if not 1 <= len(codes) <= codec.codebooks:
             raise TokenError(f"codes must have 1 … {codec.codebooks} codebooks, not {len(codes)}")
-        return self._run("codec", [codes], [], progress)[0]
-
-    def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """`decode` of int32 [K, T] in pieces of 75 frames: float32 [≤ 75 · hop] each time."""
-        codec = cast(Encodec, self._network("codec"))
-        return (rows[0] for rows in decode_pieces(codec, pad_batch([codes], self.mesh)))
+        return self.engine.decode(codes, progress)
 
     def encode(self, waveform: np.ndarray) -> np.ndarray:
         """Mono waveform → codes, int32 [K, ⌈N / hop⌉].
@@ -439,29 +374,18 @@ class Bark:
             raise AudioError(f"a waveform is a row of float samples, not {waveform.dtype} {list(waveform.shape)}")
         if not np.isfinite(waveform).all():
             raise AudioError("the waveform has samples that are not finite numbers")
-        return encode_waveform(cast(Encodec, self._network("codec")), waveform)
+        return self.engine.encode(waveform)
 
     def find_voice(self, voice: VoiceSource) -> Voice | None:
-        """Whatever `generate` takes for a voice, checked against this model. Raises VoiceError.
+        """Anything that `generate` takes for a voice, checked against this model. Raises VoiceError.
 
         A name is looked for among the voices that came with the model, then in the user's library.
         """
-        if isinstance(voice, Generation):
-            voice = voice.as_voice()
-        if voice is None:
-            return None
-        if isinstance(voice, Voice):
-            voice.check(self.config)
-            return voice
-        if isinstance(voice, Mapping):
-            return Voice.from_arrays(voice, self.config)
-        if isinstance(voice, str | Path):
-            return find_voice(str(voice), self.voice_folder, self.config)
-        raise VoiceError(f"a voice is a name, a path, a Voice, a Generation or a dict, not {type(voice).__name__}")
+        return self.frontend.find_voice(voice)
 
     def voices(self) -> list[str]:
         """Names that `generate` knows: the voices that came with the checkpoint, then those of the user's library."""
-        return [entry.name for entry in catalogue(self.voice_folder, published=False)]
+        return self.frontend.voices()
 
 
 def default_dtype() -> str:
@@ -476,14 +400,3 @@ def _dtypes(dtype: str | None, param_dtype: str | None) -> dict[str, DTypeLike]:
         if name not in checkpoint.DTYPES:
             raise ValueError(f"a dtype is one of {', '.join(checkpoint.DTYPES)}, not {name!r}")
     return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}
-
-
-def _put(mesh: Mesh | None, offload: bool) -> Put:
-    """Where parameters go: they stay in NumPy arrays to be offloaded."""
-    return (lambda _, value: value) if offload else partial(put_parameter, mesh=mesh)
-
-
-def _keys(seeds: Sequence[int], stage: str) -> Array:
-    """One key for this stage of each item's generation, [B]."""
-    keys = jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
-    return fold_keys(keys, NETWORKS.index(stage))

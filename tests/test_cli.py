@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from bark_jax import bark
+from bark_jax import engine
 from bark_jax.cli import main
 
 TINY = ["--model", "random:tiny", "--seed", "1", "--max-seconds", "1"]
@@ -132,7 +132,7 @@ def test_an_interrupt_leaves_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(bark._GENERATORS, "coarse", interrupt)
+    monkeypatch.setitem(engine._GENERATORS, "coarse", interrupt)
     code, _, err = run(capsys, "say", "Hi", "-o", str(tmp_path / "a.wav"), *TINY)
     assert code == 130
     assert "interrupted" in err

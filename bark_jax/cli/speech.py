@@ -19,7 +19,8 @@ from bark_jax.speech.sentences import LANGUAGES
 from bark_jax.speech.speech import Speech
 
 if TYPE_CHECKING:
-    from bark_jax.bark import Bark, StageProgress
+    from bark_jax.bark import Bark
+    from bark_jax.stages.progress import StageProgress
 
 STDOUT = "-"
 

@@ -14,19 +14,16 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bark_jax.audio import Waveform
+from bark_jax.engine import Engine
 from bark_jax.generation import Generation, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import SettingsError
 from bark_jax.speech.joining import loud_windows
-from bark_jax.text import encode_text
-
-if TYPE_CHECKING:
-    from bark_jax.bark import Bark, StageProgress
+from bark_jax.stages.progress import StageProgress
 
 SILENCE_WEIGHT = 2.0
 CLIPPING_WEIGHT = 50.0
@@ -63,15 +60,15 @@ class Ranked:
 
 
 def best_of(
-    bark: "Bark", text: str, options: Options, n: int, keep_all: bool, progress: "StageProgress | None"
-) -> Ranked:
-    """Speak a text n times as one batch, and rank the takes. Raises SettingsError, TextError."""
+    engine: Engine, text: str, ids: np.ndarray, options: Options, n: int, keep_all: bool,
+    progress: StageProgress | None,
+) -> Ranked:  # fmt: skip
+    """Speak a text, given with its ids, n times as one batch, and rank the takes. Raises SettingsError."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise SettingsError(f"n must be an integer ≥ 1, not {n!r}")
     takes = [dataclasses.replace(options, seed=derive_seed(options.seed, 0, take)) for take in range(n)]
-    ids = [encode_text(bark.tokenizer, text, bark.config.semantic)] * n
-    clips = bark.generate_clips([text] * n, ids, takes, progress)
-    scores = score_takes(bark, ids, takes, [clip.semantic for clip in clips], (clip.waveform for clip in clips))
+    clips = engine.generate_clips([text] * n, [ids] * n, takes, progress)
+    scores = score_takes(engine, [ids] * n, takes, [clip.semantic for clip in clips], (clip.waveform for clip in clips))
     order = sorted(range(n), key=lambda take: -scores[take].total)  # of equals the earlier first
     warn_if_empty(clips[order[0]].semantic, f"all {n} takes", stacklevel=3)
     kept = order if keep_all else order[:1]
@@ -79,14 +76,14 @@ def best_of(
 
 
 def score_takes(
-    bark: "Bark", ids: Sequence[np.ndarray], options: Sequence[Options], semantic: Sequence[np.ndarray],
+    engine: Engine, ids: Sequence[np.ndarray], options: Sequence[Options], semantic: Sequence[np.ndarray],
     waveforms: Iterable[Waveform],
 ) -> list[Score]:  # fmt: skip
     """The scores of a batch: what it was made from, its semantic tokens and its waveforms, one for each item."""
-    rate = bark.config.codec.sample_rate
+    rate = engine.config.codec.sample_rate
     return [
         Score(seed=o.seed, log_probability=p, silence=silence_share(w, rate), clipping=clipping_share(w))
-        for o, p, w in zip(options, bark.score_semantic(ids, semantic, options), waveforms, strict=True)
+        for o, p, w in zip(options, engine.score_semantic(ids, semantic, options), waveforms, strict=True)
     ]
 
 

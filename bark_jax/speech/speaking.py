@@ -8,10 +8,12 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from bark_jax.engine import Engine
+from bark_jax.frontend import Frontend, VoiceSource
 from bark_jax.generation import Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed, naming
 from bark_jax.settings import Settings
@@ -21,11 +23,9 @@ from bark_jax.speech.ranking import Score, score_takes
 from bark_jax.speech.script import Piece, Script
 from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
-from bark_jax.text import encode_text, normalize
+from bark_jax.stages.progress import StageProgress
+from bark_jax.text import normalize
 from bark_jax.voices.voice import Voice, VoiceError
-
-if TYPE_CHECKING:
-    from bark_jax.bark import Bark, StageProgress, VoiceSource
 
 T = TypeVar("T")
 
@@ -80,42 +80,42 @@ class Cast:
 
 
 def plan(
-    bark: "Bark", text: str, voice: "VoiceSource", voices: "Mapping[str, VoiceSource]", seed: int | None,
+    frontend: Frontend, text: str, voice: VoiceSource, voices: Mapping[str, VoiceSource], seed: int | None,
     settings: Settings | None, overrides: Mapping[str, Any],
 ) -> Job:  # fmt: skip
     """Check and complete what `Bark.speak` was given, cut the text and encode it."""
     if not isinstance(voices, Mapping):
         raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
     delivery, other = Delivery.split(overrides)
-    options = bark.options(voice, seed, settings, **other)
+    options = frontend.options(voice, seed, settings, **other)
     cast: dict[str | None, Voice | None] = {None: options.voice}
     for speaker, source in voices.items():
         with naming(f"the voice of {speaker}"):
-            cast[speaker] = bark.find_voice(source)
-    script = bark.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
+            cast[speaker] = frontend.find_voice(source)
+    script = frontend.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
     return Job(
-        script=script, ids=[encode_text(bark.tokenizer, piece.text, bark.config.semantic) for piece in script.pieces],
+        script=script, ids=[frontend.encode(piece.text) for piece in script.pieces],
         voices=cast, seed=options.seed, settings=options.settings, delivery=delivery,
     )  # fmt: skip
 
 
-def start_stream(bark: "Bark", job: Job, progress: "StageProgress | None", *, ahead: int = AHEAD) -> Stream:
+def start_stream(engine: Engine, job: Job, progress: StageProgress | None, *, ahead: int = AHEAD) -> Stream:
     """A stream of the text; ahead 0: without a thread."""
     finish = partial(Speech, seed=job.seed, lead=job.script.lead, join=job.delivery.join)
-    return Stream(partial(_speak, bark, job, progress), finish, bark.config.codec.sample_rate, ahead=ahead)
+    return Stream(partial(_speak, engine, job, progress), finish, engine.config.codec.sample_rate, ahead=ahead)
 
 
-def join_again(bark: "Bark", speech: Speech, pieces: Sequence[SpokenPiece]) -> Speech:
+def join_again(engine: Engine, speech: Speech, pieces: Sequence[SpokenPiece]) -> Speech:
     """The speech with other pieces: all are decoded and joined as they were when it was made."""
     finish = partial(Speech, seed=speech.seed, lead=speech.lead, join=speech.join)
-    stream = Stream(lambda _: _render(bark, pieces, speech.lead, speech.join), finish, speech.sample_rate, ahead=0)
+    stream = Stream(lambda _: _render(engine, pieces, speech.lead, speech.join), finish, speech.sample_rate, ahead=0)
     again = stream.speech(list(stream))
     return dataclasses.replace(again, time_to_first_audio=speech.time_to_first_audio)
 
 
 def respeak(
-    bark: "Bark", speech: Speech, index: int, text: str | None, seed: int | None, settings: Settings | None,
-    overrides: Mapping[str, Any], progress: "StageProgress | None",
+    engine: Engine, frontend: Frontend, speech: Speech, index: int, text: str | None, seed: int | None,
+    settings: Settings | None, overrides: Mapping[str, Any], progress: StageProgress | None,
 ) -> Speech:  # fmt: skip
     """`Bark.respeak`."""
     if not isinstance(index, int) or not 0 <= index < len(speech.pieces):
@@ -124,18 +124,18 @@ def respeak(
     piece = said.piece if text is None else dataclasses.replace(said.piece, text=normalize(text))
     take = said.take + 1
     seed = derive_seed(speech.seed, index, take) if seed is None else seed
-    options = bark.options(said.voice, seed, settings or said.settings, **overrides)
-    ids = encode_text(bark.tokenizer, piece.text, bark.config.semantic)
-    (tokens,), timings = bark.generate_tokens([ids], [options], progress)
+    options = frontend.options(said.voice, seed, settings or said.settings, **overrides)
+    ids = frontend.encode(piece.text)
+    (tokens,), timings = engine.generate_tokens([ids], [options], progress)
     again = SpokenPiece(
         piece=piece, voice=options.voice, seed=seed, take=take, settings=options.settings, tokens=tokens,
         timings=timings,
     )  # fmt: skip
     warn_if_empty(tokens.semantic, f"piece {index} (seed {seed})", stacklevel=3)
-    return join_again(bark, speech, [*speech.pieces[:index], again, *speech.pieces[index + 1 :]])
+    return join_again(engine, speech, [*speech.pieces[:index], again, *speech.pieces[index + 1 :]])
 
 
-def _speak(bark: "Bark", job: Job, progress: "StageProgress | None", check: Check | None) -> Generator[Part]:
+def _speak(engine: Engine, job: Job, progress: StageProgress | None, check: Check | None) -> Generator[Part]:
     """Speak a text and join its pieces. check: called as often as progress, to end the work by raising."""
     total, done = len(job.script.pieces), 0
 
@@ -146,33 +146,33 @@ def _speak(bark: "Bark", job: Job, progress: "StageProgress | None", check: Chec
             progress(stage, done, total)
 
     watch(PIECES, done, total)
-    pieces = _perform(bark, job, watch if check or progress else None)
-    for part in _render(bark, pieces, job.script.lead, job.delivery.join):
+    pieces = _perform(engine, job, watch if check or progress else None)
+    for part in _render(engine, pieces, job.script.lead, job.delivery.join):
         yield part
         if part.piece is not None:
             done += 1
             watch(PIECES, done, total)
 
 
-def _perform(bark: "Bark", job: Job, progress: "StageProgress | None") -> Iterator[SpokenPiece]:
+def _perform(engine: Engine, job: Job, progress: StageProgress | None) -> Iterator[SpokenPiece]:
     """Speak the pieces of a text, in order; they are not joined yet."""
     cast, pieces, done = Cast(job), job.script.pieces, 0
     while done < len(pieces):
         ready = cast.count_ready(pieces[done : done + job.delivery.pieces_at_once])
         batch = range(done, done + ready)
-        for index, said in zip(batch, _speak_batch(bark, job, cast, batch, progress), strict=True):
-            cast.hear(said.piece.speaker, _as_voice(bark, said.tokens, index))
+        for index, said in zip(batch, _speak_batch(engine, job, cast, batch, progress), strict=True):
+            cast.hear(said.piece.speaker, _as_voice(engine, said.tokens, index))
             yield said
         done += ready
 
 
-def _render(bark: "Bark", pieces: Iterable[SpokenPiece], lead: float, join: Join) -> Generator[Part]:
+def _render(engine: Engine, pieces: Iterable[SpokenPiece], lead: float, join: Join) -> Generator[Part]:
     """Decode pieces, and join them, second by second."""
-    sample_rate = bark.config.codec.sample_rate
+    sample_rate = engine.config.codec.sample_rate
     joiner = Joiner(join, sample_rate, lead)
     for said in pieces:
         seconds, started = 0.0, time.perf_counter()
-        for samples in bark.decode_pieces(said.tokens.fine):
+        for samples in engine.decode_pieces(said.tokens.fine):
             seconds += time.perf_counter() - started
             yield Part(joiner.push(samples))
             started = time.perf_counter()  # what is done with the samples is not the codec's time
@@ -184,7 +184,7 @@ def _render(bark: "Bark", pieces: Iterable[SpokenPiece], lead: float, join: Join
 
 
 def _speak_batch(
-    bark: "Bark", job: Job, cast: Cast, indices: range, progress: "StageProgress | None"
+    engine: Engine, job: Job, cast: Cast, indices: range, progress: StageProgress | None
 ) -> list[SpokenPiece]:
     """Speak some pieces side by side, each as often as the delivery says, and take the best of each."""
     takes = job.delivery.best_of
@@ -199,7 +199,7 @@ def _speak_batch(
     # Always as many rows, so that no length of text compiles anew; but one row for a lone piece, which others wait for.
     room = takes * (1 if len(indices) == 1 else job.delivery.pieces_at_once)
     ids = _fill([job.ids[index] for index, _ in rows], room)
-    tokens, scores, timings = _speak_rows(bark, ids, _fill(options, room), progress, scored=takes > 1)
+    tokens, scores, timings = _speak_rows(engine, ids, _fill(options, room), progress, scored=takes > 1)
     said = []
     for first in range(0, len(rows), takes):
         best = max(range(first, first + takes), key=lambda row: scores[row].total) if scores else first
@@ -216,15 +216,17 @@ def _speak_batch(
 
 
 def _speak_rows(
-    bark: "Bark", ids: Sequence[np.ndarray], options: Sequence[Options], progress: "StageProgress | None",
+    engine: Engine, ids: Sequence[np.ndarray], options: Sequence[Options], progress: StageProgress | None,
     *, scored: bool,
 ) -> tuple[list[Tokens], list[Score], dict[str, float]]:  # fmt: skip
     """A batch: its tokens; their scores, if asked for; seconds per stage."""
-    tokens, timings = bark.generate_tokens(ids, options, progress)
+    tokens, timings = engine.generate_tokens(ids, options, progress)
     if not scored:
         return tokens, [], timings
     started = time.perf_counter()
-    scores = score_takes(bark, ids, options, [made.semantic for made in tokens], (bark.decode(t.fine) for t in tokens))
+    scores = score_takes(
+        engine, ids, options, [made.semantic for made in tokens], (engine.decode(t.fine) for t in tokens)
+    )
     return tokens, scores, {**timings, "ranking": time.perf_counter() - started}
 
 
@@ -233,8 +235,8 @@ def _fill(rows: Sequence[T], count: int) -> list[T]:
     return [*rows, *list(rows[:1]) * (count - len(rows))]
 
 
-def _as_voice(bark: "Bark", tokens: Tokens, index: int) -> Voice | None:
+def _as_voice(engine: Engine, tokens: Tokens, index: int) -> Voice | None:
     """A piece as the voice of later ones; None if it is too short to be one."""
-    if len(tokens.semantic) < MIN_VOICE * bark.config.semantic.rate_hz:
+    if len(tokens.semantic) < MIN_VOICE * engine.config.semantic.rate_hz:
         return None
     return Voice(**tokens._asdict(), name=f"piece {index}")

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from bark_jax.bark import VoiceSource
+from bark_jax.frontend import VoiceSource
 from bark_jax.settings import Settings
 from bark_jax.suno.arguments import temperature
 from bark_jax.suno.generation import (

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from bark_jax.bark import Bark, VoiceSource
+from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, CoarseConfig
+from bark_jax.frontend import VoiceSource
 from bark_jax.generation import warn_if_empty
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
@@ -69,7 +70,7 @@ def generate_text_semantic(
     settings = settings.replace(max_seconds=duration(max_gen_duration_s, rules.rate_hz, rules.max_new))
     voice, seed = read_history(history_prompt, "semantic", bark), choose_seed(seed)
     if ends_at_once(min_eos_p, allow_early_stop):
-        bark.options(voice, seed, settings)
+        bark.frontend.options(voice, seed, settings)
         tokens = np.zeros(0, np.int64)
         warn_if_empty(tokens, f"the clip (min_eos_p {min_eos_p})", stacklevel=2)
         return tokens

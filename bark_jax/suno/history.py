@@ -11,8 +11,9 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bark_jax.bark import Bark, VoiceSource
+from bark_jax.bark import Bark
 from bark_jax.config import BarkConfig
+from bark_jax.frontend import VoiceSource
 from bark_jax.generation import Generation
 from bark_jax.inputs import TokenError, check_tokens
 from bark_jax.quoting import shorten

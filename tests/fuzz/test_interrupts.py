@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bark_jax import bark
+from bark_jax import engine
 from bark_jax.interrupts import remembering_ctrl_c
 
 from fuzzing import Command
@@ -87,13 +87,13 @@ def in_the_garbage_collector() -> None:
 def test_a_lost_ctrl_c_is_raised_again(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lose: Callable[[], None]
 ) -> None:
-    generate = bark._GENERATORS["coarse"]
+    generate = engine._GENERATORS["coarse"]
 
     def losing(*arguments: Any) -> Any:
         lose()
         return generate(*arguments)
 
-    monkeypatch.setitem(bark._GENERATORS, "coarse", losing)
+    monkeypatch.setitem(engine._GENERATORS, "coarse", losing)
     output = str(tmp_path / "out.wav")
     code, said = command("say", "Hello", "-o", output, "--model", "random:tiny", "--seed", "1", "--max-seconds", "0.1")
     assert (code, said.splitlines()[-1]) == (130, "bark-jax: interrupted")

@@ -51,7 +51,7 @@ def test_the_log_probability_is_that_of_decoding_step_by_step(bark: Bark, voice:
     tokens = [rng.integers(0, rules.vocab, length).astype(np.int32) for _, length, _ in items]
     ids = [encode_text(bark.tokenizer, text, rules) for text, _, _ in items]
     options = [Options(voice=voice, seed=0, settings=Settings()) for _, _, voice in items]
-    *scores, of_nothing = bark.score_semantic(ids, tokens, options)
+    *scores, of_nothing = bark.engine.score_semantic(ids, tokens, options)
     expected = [step_by_step(bark, text, own, v) for (text, _, v), own in zip(items[:2], tokens, strict=False)]
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
     assert of_nothing is None
@@ -60,7 +60,9 @@ def test_the_log_probability_is_that_of_decoding_step_by_step(bark: Bark, voice:
 def test_the_longest_clip_can_be_scored(bark: Bark) -> None:
     rules = bark.config.semantic
     tokens = np.zeros(rules.max_new, np.int32)
-    (score,) = bark.score_semantic([np.array([rules.text_offset])], [tokens], [bark.options(None, 0, None)])
+    (score,) = bark.engine.score_semantic(
+        [np.array([rules.text_offset])], [tokens], [bark.frontend.options(None, 0, None)]
+    )
     assert score is not None
     assert score < 0
 

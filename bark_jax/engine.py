@@ -1,0 +1,138 @@
+"""The networks and where they are: batches of ids and options → tokens, audio, scores.
+
+Nothing here reads a text or looks for a voice: `bark_jax.frontend` does, and `bark_jax.bark` puts both together.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import cast
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.sharding import Mesh
+
+from bark_jax.config import NETWORKS, BarkConfig
+from bark_jax.generation import Generation, Tokens
+from bark_jax.inputs import Options
+from bark_jax.models.encodec import Encodec
+from bark_jax.models.gpt import GPT
+from bark_jax.models.parameters import Put, map_parameters
+from bark_jax.sharding import pad_batch, put_parameter
+from bark_jax.stages.coarse import generate_coarse
+from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
+from bark_jax.stages.fine import generate_fine
+from bark_jax.stages.progress import Progress, StageProgress
+from bark_jax.stages.sampling import fold_keys
+from bark_jax.stages.semantic import generate_semantic, score_semantic
+
+_GENERATORS: dict[str, Callable[..., list[np.ndarray]]] = {
+    "semantic": generate_semantic,
+    "coarse": generate_coarse,
+    "fine": generate_fine,
+}
+
+
+class Engine:
+    """Four networks on their devices, and the stages that run them on batches of any size."""
+
+    def __init__(
+        self, config: BarkConfig, networks: Mapping[str, nnx.Module], *, mesh: Mesh | None = None, offload: bool = False
+    ) -> None:
+        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded."""
+        self.config = config
+        self.networks = {name: networks[name] for name in NETWORKS}
+        self.mesh = mesh
+        self.offload = offload
+
+    def network(self, name: str) -> nnx.Module:
+        """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
+        network = self.networks[name]
+        return map_parameters(placement(self.mesh), network) if self.offload else network
+
+    def generate_clips(
+        self,
+        texts: Sequence[str],
+        ids: Sequence[np.ndarray],
+        options: Sequence[Options],
+        progress: StageProgress | None = None,
+    ) -> list[Generation]:
+        """A clip for each item of a batch: its token ids, int32 [≤ max_text], and its options; at least one item.
+
+        texts: what the ids were made from, kept in the results. progress: called with (stage, done, in all).
+        """
+        tokens, timings = self.generate_tokens(ids, options, progress)
+        started = time.perf_counter()
+        waveforms = self.run("codec", [t.fine for t in tokens], (), partial(progress, "codec") if progress else None)
+        timings["codec"] = time.perf_counter() - started
+        rate = self.config.codec.sample_rate
+        return [
+            Generation(text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, **made._asdict())
+            for t, o, w, made in zip(texts, options, waveforms, tokens, strict=True)
+        ]
+
+    def generate_tokens(
+        self, ids: Sequence[np.ndarray], options: Sequence[Options], progress: StageProgress | None = None
+    ) -> tuple[list[Tokens], dict[str, float]]:
+        """`generate_clips` without the codec: the tokens of each item, and the seconds of each stage."""
+        results: dict[str, list[np.ndarray]] = {}
+        timings: dict[str, float] = {}
+        inputs = ids
+        for stage in Tokens._fields:
+            started = time.perf_counter()
+            inputs = self.run(stage, inputs, options, partial(progress, stage) if progress else None)
+            results[stage], timings[stage] = list(inputs), time.perf_counter() - started
+        return [Tokens(*made) for made in zip(*results.values(), strict=True)], timings
+
+    def run(
+        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None = None
+    ) -> list[np.ndarray]:
+        """One stage, by the name of its network, over a batch: one array for each item, as the stage documents it.
+
+        The codec takes no options. Copies of the first item fill up the mesh, and are dropped from the result.
+        """
+        count = len(inputs)
+        inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
+        network = self.network(stage)
+        if stage == "codec":
+            made = decode_codes(cast(Encodec, network), self.config, inputs, progress)
+        else:
+            keys = stage_keys([option.seed for option in options], stage)
+            settings, voices = [option.settings for option in options], [option.voice for option in options]
+            made = _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)
+        return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
+
+    def decode(self, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        """Codes, int32 [≤ K, T] → waveform, float32 [T · hop], −1 … 1."""
+        return self.run("codec", [codes], (), progress)[0]
+
+    def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """`decode` in pieces of 75 frames: float32 [≤ 75 · hop] each time."""
+        codec = cast(Encodec, self.network("codec"))
+        return (rows[0] for rows in decode_pieces(codec, pad_batch([codes], self.mesh)))
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Mono waveform, float32 [N] at the codec's sample rate → codes, int32 [K, ⌈N / hop⌉]."""
+        return encode_waveform(cast(Encodec, self.network("codec")), waveform)
+
+    def score_semantic(
+        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
+    ) -> list[float | None]:
+        """The mean log-probability, in nats, of each item's semantic tokens given its text and voice; None if empty."""
+        gpt = cast(GPT, self.network("semantic"))
+        texts, tokens = pad_batch(ids, self.mesh), pad_batch(semantic, self.mesh)
+        voices = [option.voice for option in pad_batch(options, self.mesh)]
+        return score_semantic(gpt, self.config, texts, tokens, voices)[: len(ids)]
+
+
+def placement(mesh: Mesh | None, *, offload: bool = False) -> Put:
+    """Where parameters go: on the mesh or the default device; to be offloaded, they stay in NumPy arrays."""
+    return (lambda _, value: value) if offload else partial(put_parameter, mesh=mesh)
+
+
+def stage_keys(seeds: Sequence[int], stage: str) -> Array:
+    """One typed key for this stage of each item's generation, [B], from the seed of the whole."""
+    keys = jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
+    return fold_keys(keys, NETWORKS.index(stage))

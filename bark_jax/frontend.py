@@ -1,0 +1,94 @@
+"""What callers give, read for one model: texts, voices, seeds and settings → token ids and `Options`."""
+
+import secrets
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from bark_jax.config import BarkConfig
+from bark_jax.generation import Generation
+from bark_jax.inputs import Options, check_seed
+from bark_jax.settings import Settings, SettingsError
+from bark_jax.speech.script import Pauses, Script, write_script
+from bark_jax.text import encode_text
+from bark_jax.voices.library import catalogue, find_voice
+from bark_jax.voices.voice import Voice, VoiceError
+
+VoiceSource: TypeAlias = Voice | Generation | Mapping[str, npt.ArrayLike] | str | Path | None
+
+_FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
+
+
+class Frontend:
+    """A model's tokenizer, voices and default settings: all that is needed before its networks run."""
+
+    def __init__(
+        self, config: BarkConfig, tokenizer: Tokenizer, *, voice_folder: Path | None = None, may_draw_seeds: bool = True
+    ) -> None:
+        """may_draw_seeds: False where several processes must use the same seed, which then has to be given."""
+        self.config = config
+        self.tokenizer = tokenizer
+        self.voice_folder = voice_folder
+        self.settings = Settings.defaults(config)
+        self.may_draw_seeds = may_draw_seeds
+
+    def encode(self, text: str) -> np.ndarray:
+        """Text → token ids, int32 [≤ max_text]. Raises TextError; warns with TextTruncated."""
+        return encode_text(self.tokenizer, text, self.config.semantic)
+
+    def options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: object) -> Options:
+        """The choices for one item, checked, with a fresh seed if there is none.
+
+        Raises SettingsError and VoiceError.
+        """
+        if seed is None:
+            if not self.may_draw_seeds:
+                raise SettingsError("give a seed: the processes of a mesh must all use the same one")
+            seed = secrets.randbits(31)
+        check_seed(seed)
+        if not isinstance(settings, Settings | None):
+            raise SettingsError(f"settings must be a Settings, not {type(settings).__name__}")
+        settings = (self.settings if settings is None else settings).replace(**overrides)
+        settings.check(self.config)
+        return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
+
+    def find_voice(self, voice: VoiceSource) -> Voice | None:
+        """Anything that stands for a voice, checked against this model. Raises VoiceError.
+
+        A name is looked for among the voices that came with the model, then in the user's library.
+        """
+        if isinstance(voice, Generation):
+            voice = voice.as_voice()
+        if voice is None:
+            return None
+        if isinstance(voice, Voice):
+            voice.check(self.config)
+            return voice
+        if isinstance(voice, Mapping):
+            return Voice.from_arrays(voice, self.config)
+        if isinstance(voice, str | Path):
+            return find_voice(str(voice), self.voice_folder, self.config)
+        raise VoiceError(f"a voice is a name, a path, a Voice, a Generation or a dict, not {type(voice).__name__}")
+
+    def voices(self) -> list[str]:
+        """Names that `find_voice` knows: the voices that came with the model, then those of the user's library."""
+        return [entry.name for entry in catalogue(self.voice_folder, published=False)]
+
+    def cut(
+        self, text: str, *, language: str = "en", speakers: Collection[str] = (), pauses: Pauses | None = None
+    ) -> Script:
+        """A long text → pieces short enough for one clip each (see `bark_jax.speech.script`). Raises TextError."""
+        return write_script(
+            text,
+            count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
+            max_tokens=self.config.semantic.max_text,
+            # No piece is asked to be shorter than a second, whichever model it is for.
+            max_seconds=max(1.0, _FULL * self.config.semantic.max_new / self.config.semantic.rate_hz),
+            language=language,
+            speakers=speakers,
+            pauses=pauses or Pauses(),
+        )
