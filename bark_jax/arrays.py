@@ -1,4 +1,4 @@
-"""Arrays in `.npy` and `.npz` files of strangers: no pickle is executed, and declared sizes are not trusted.
+"""Arrays in untrusted `.npy` and `.npz` files: no pickle is executed, and declared sizes are not trusted.
 
 NumPy's and zipfile's parsers raise a dozen kinds of exceptions on damaged files: callers catch them all.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 
 def open_plain(path: Path, most: int) -> IO[bytes]:
-    """A plain file of so many bytes: opening a pipe may take for ever, and so may a zip file's table of contents."""
+    """Open a plain file of at most `most` bytes: a pipe may block for ever, as may a zip file's table of contents."""
     if not path.is_file():
         raise FileNotFoundError("it is not a file" if path.exists() else "there is no such file")
     if path.stat().st_size > most:
@@ -23,7 +23,7 @@ def open_plain(path: Path, most: int) -> IO[bytes]:
 
 
 def read_bounded(stream: IO[bytes], most: int) -> bytes:
-    """All that is left of a stream, which may be so many bytes."""
+    """The rest of a stream, at most `most` bytes."""
     data = stream.read(most + 1)
     if len(data) > most:
         raise ValueError(f"{getattr(stream, 'name', 'it')} exceeds {most} bytes")

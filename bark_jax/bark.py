@@ -19,7 +19,7 @@ from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.engine import Engine, placement
 from bark_jax.frontend import Frontend, VoiceSource
 from bark_jax.generation import Generation, warn_if_empty
-from bark_jax.inputs import TokenError, check_tokens, naming_item, per_item
+from bark_jax.inputs import Options, TokenError, check_tokens, naming_item, per_item
 from bark_jax.loading import resolve
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
@@ -58,8 +58,9 @@ class Bark:
         self.config = config
         self.engine = Engine(config, networks, mesh=mesh, offload=offload)
         self.frontend = Frontend(
-            config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process
-        )
+            config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process,
+            make_fine=self._make_fine,
+        )  # fmt: skip
 
     @property
     def semantic(self) -> GPT:
@@ -188,7 +189,8 @@ class Bark:
     ) -> Generation | list[Generation]:
         """Speak a text of one clip (about 15 seconds in the published models), or a batch of them.
 
-        voice: a Voice, a Generation, a dict of the three arrays, a file, or the name of one (`v2/en_speaker_6`). seed,
+        voice: a Voice, a Generation, a dict of the three arrays, the output of transformers' processor, a file, or the
+        name of one (`v2/en_speaker_6`); by default the model's default voice, if it has one, and "none" for none. seed,
         0 … 2³² − 1: the same one gives the same audio; by default a fresh one, kept in the result. settings: how to
         sample (default: the checkpoint's); overrides: single fields of it, such as `semantic_temperature=0.5`.
         progress: called as each stage goes on.
@@ -377,11 +379,16 @@ class Bark:
         return self.engine.encode(waveform)
 
     def find_voice(self, voice: VoiceSource) -> Voice | None:
-        """Anything that `generate` takes for a voice, checked against this model. Raises VoiceError.
+        """The voice that `generate` would use, checked against this model. Raises VoiceError; warns with VoiceAdjusted.
 
-        A name is looked for among the voices that came with the model, then in the user's library.
+        A name is looked for among the voices that came with the model, then in the user's library; `"none"` is no
+        voice, and None the model's default one, if it has one.
         """
         return self.frontend.find_voice(voice)
+
+    def _make_fine(self, coarse: np.ndarray) -> np.ndarray:
+        """The fine codes of a voice that lacks them."""
+        return self.engine.run("fine", [coarse], [Options(voice=None, seed=0, settings=self.settings)], None)[0]
 
     def voices(self) -> list[str]:
         """Names that `generate` knows: the voices that came with the checkpoint, then those of the user's library."""

@@ -15,8 +15,8 @@ from bark_jax.inputs import Options, check_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.speech.script import Pauses, Script, write_script
 from bark_jax.text import encode_text
-from bark_jax.voices.library import catalogue, find_voice
-from bark_jax.voices.voice import Voice, VoiceError
+from bark_jax.voices.library import catalogue, choose_voice
+from bark_jax.voices.voice import MakeFine, Voice
 
 VoiceSource: TypeAlias = Voice | Generation | Mapping[str, npt.ArrayLike] | str | Path | None
 
@@ -27,14 +27,20 @@ class Frontend:
     """A model's tokenizer, voices and default settings: all that is needed before its networks run."""
 
     def __init__(
-        self, config: BarkConfig, tokenizer: Tokenizer, *, voice_folder: Path | None = None, may_draw_seeds: bool = True
-    ) -> None:
-        """may_draw_seeds: False where several processes must use the same seed, which then has to be given."""
+        self, config: BarkConfig, tokenizer: Tokenizer, *, voice_folder: Path | None = None,
+        may_draw_seeds: bool = True,
+        make_fine: MakeFine | None = None,
+    ) -> None:  # fmt: skip
+        """may_draw_seeds: False where several processes must use the same seed, which then has to be given.
+
+        make_fine: for voices without fine codes; without it, they are refused.
+        """
         self.config = config
         self.tokenizer = tokenizer
         self.voice_folder = voice_folder
         self.settings = Settings.defaults(config)
         self.may_draw_seeds = may_draw_seeds
+        self._make_fine = make_fine
 
     def encode(self, text: str) -> np.ndarray:
         """Text → token ids, int32 [≤ max_text]. Raises TextError; warns with TextTruncated."""
@@ -57,22 +63,9 @@ class Frontend:
         return Options(voice=self.find_voice(voice), seed=seed, settings=settings)
 
     def find_voice(self, voice: VoiceSource) -> Voice | None:
-        """Anything that stands for a voice, checked against this model. Raises VoiceError.
-
-        A name is looked for among the voices that came with the model, then in the user's library.
-        """
-        if isinstance(voice, Generation):
-            voice = voice.as_voice()
-        if voice is None:
-            return None
-        if isinstance(voice, Voice):
-            voice.check(self.config)
-            return voice
-        if isinstance(voice, Mapping):
-            return Voice.from_arrays(voice, self.config)
-        if isinstance(voice, str | Path):
-            return find_voice(str(voice), self.voice_folder, self.config)
-        raise VoiceError(f"a voice is a name, a path, a Voice, a Generation or a dict, not {type(voice).__name__}")
+        """Anything that stands for a voice, checked against this model; see `voices.library.choose_voice`."""
+        source = voice.as_voice() if isinstance(voice, Generation) else voice
+        return choose_voice(source, self.config, self.voice_folder, self._make_fine)
 
     def voices(self) -> list[str]:
         """Names that `find_voice` knows: the voices that came with the model, then those of the user's library."""

@@ -9,8 +9,10 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from bark_jax.sound import Sound, excerpt
+from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import save_voice
-from bark_jax.voices.voice import MAX_CHARACTERS, Voice, VoiceError, VoiceMetadata
+from bark_jax.voices.metadata import MAX_CHARACTERS, VoiceMetadata
+from bark_jax.voices.voice import Voice
 
 
 class EmptyGeneration(UserWarning):

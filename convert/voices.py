@@ -7,8 +7,11 @@ from typing import Any
 
 from bark_jax.checkpoint import read_json
 from bark_jax.config import BarkConfig
+from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import list_voices
-from bark_jax.voices.voice import PROMPTS, Voice, VoiceError, read_npy
+from bark_jax.voices.reading import read_npy
+from bark_jax.voices.tokens import PROMPTS
+from bark_jax.voices.voice import Voice
 
 from .errors import ConversionError, refuse
 from .files import inside

@@ -11,7 +11,9 @@ from bark_jax.checkpoint import write_checkpoint
 from bark_jax.config import NETWORKS
 from bark_jax.models.parameters import parameter_shapes
 from bark_jax.voices.library import save_voice
-from bark_jax.voices.voice import Voice, VoiceMetadata, read_metadata
+from bark_jax.voices.metadata import VoiceMetadata
+from bark_jax.voices.reading import read_metadata
+from bark_jax.voices.voice import Voice
 
 from test_cli import run
 from voice_arrays import TINY, arrays, with_value
@@ -126,7 +128,7 @@ def test_voices_are_saved_with_what_is_known(capsys: pytest.CaptureFixture[str],
         (["save", "ana", "ana"], "--force"),
         (["save", "ana", "a?b"], "is not a name for a voice"),
         (["save", "ana", "other", "--language", "German"], "not 'German'"),
-        (["save", "odd.npz", "odd"], "odd.npz cannot be used: semantic holds 10000"),
+        (["save", "odd.npz", "odd"], "odd.npz cannot be used: semantic holds 10001"),
         (["shout"], "invalid choice"),
     ],
 )
@@ -135,7 +137,7 @@ def test_errors_are_one_line(
     arguments: list[str], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    np.savez("odd.npz", **with_value("semantic", 10_000))
+    np.savez("odd.npz", **with_value("semantic", 10_001))
     code, out, err = run(capsys, "voices", *arguments)
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]

@@ -12,8 +12,9 @@ import soundfile
 
 from bark_jax import Generation, Voice
 from bark_jax.audio import AudioError
+from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import find_voice
-from bark_jax.voices.voice import MAX_CHARACTERS, VoiceError, VoiceMetadata
+from bark_jax.voices.metadata import MAX_CHARACTERS, VoiceMetadata
 
 from voice_arrays import TINY, arrays
 

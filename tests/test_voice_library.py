@@ -11,8 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bark_jax.config import BarkConfig
-from bark_jax.voices.library import VOICE_NAMES, catalogue, find_voice, list_voices, locate, save_voice, voice_file
-from bark_jax.voices.voice import Voice, VoiceError, VoiceMetadata
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.library import Located, catalogue, find_voice, list_voices, locate, save_voice, voice_file
+from bark_jax.voices.metadata import VoiceMetadata
+from bark_jax.voices.names import VOICE_NAMES
+from bark_jax.voices.voice import Voice
 
 from voice_arrays import TINY, arrays, assert_same, save_triple, with_value
 
@@ -48,11 +51,79 @@ def test_voices_are_found_by_path(folder: Path, tmp_path: Path) -> None:
         assert_same(find_voice(spec, None, TINY), arrays())
 
 
-@pytest.mark.parametrize("name", ["../../outside", "v2/../../../outside", "{parent}/outside", "link", "", "v2", "\0"])
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("V2/EN_SPEAKER_6", "v2/en_speaker_6"),
+        ("v2\\en_speaker_6", "v2/en_speaker_6"),
+        ("v2/en_speaker_6.npz", "v2/en_speaker_6"),
+        ("V2\\En_Speaker_6.NPZ", "v2/en_speaker_6"),
+        ("ANNOUNCER", "announcer"),
+        ("jo\u0308rg", "Jörg"),
+    ],
+)
+def test_voices_are_found_in_other_spellings(folder: Path, library: Path, spec: str, name: str) -> None:
+    save_voice(mine(), "Jörg")
+    voice = find_voice(spec, folder, TINY)
+    assert voice is not None
+    assert voice.name == name
+
+
+def test_of_two_spellings_the_exact_one_is_found(library: Path) -> None:
+    save_voice(mine(), "Ana")
+    save_voice(mine(), "ana")
+    assert locate("ana").name == "ana"
+    with pytest.raises(VoiceError, match="may be Ana or ana"):
+        locate("ANA")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["mine/me", "mine/me.npz", "mine\\me", "~/mine/me", "~/mine/me.npz", "~/MINE/ME.NPZ", "Mine/Me", "{home}/mine/ME",
+     "triple", "Triple", "~/triple", "triple_semantic_prompt.npy", "LOUD", "loud.npz", "loud"],
+)  # fmt: skip
+def test_files_are_found_in_other_spellings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
+    (tmp_path / "mine").mkdir()
+    Voice.from_arrays(arrays()).save(tmp_path / "mine" / "me.npz")
+    Voice.from_arrays(arrays()).save(tmp_path / "loud.npz")
+    (tmp_path / "loud.npz").rename(tmp_path / "LOUD.NPZ")
+    save_triple(tmp_path / "triple", arrays())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    spec = spec.format(home=tmp_path)
+    assert_same(find_voice(spec, None, TINY), arrays())
+    assert_same(Voice.load(spec, TINY), arrays())
+
+
+def test_folders_are_scanned_once(folder: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = []
+    monkeypatch.setattr(
+        "bark_jax.voices.library.list_voices", lambda place: scanned.append(place) or list_voices(place)
+    )
+    save_voice(mine(), "me")
+    for _ in range(3):
+        for name in ("announcer", "me"):
+            assert find_voice(name, folder, TINY) is not None
+    assert scanned == [folder, library]
+    save_voice(mine(), "you")
+    assert find_voice("you", folder, TINY) is not None
+
+
+def test_voices_that_another_process_saves_and_deletes_are_noticed(library: Path) -> None:
+    path = save_voice(mine(), "me")
+    assert locate("me").source == "library"
+    path.rename(path.with_name("you.npz"))
+    assert locate("you").source == "library"
+    with pytest.raises(VoiceError, match="no voice 'me'"):
+        locate("me")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "v2/../../../outside", "link", "", "v2", "\0"])
 def test_names_do_not_leave_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / "link.npz").symlink_to(tmp_path / "outside.npz")
     with pytest.raises(VoiceError, match="there is no voice"):
-        find_voice(name.format(parent=tmp_path), folder, TINY)
+        find_voice(name, folder, TINY)
 
 
 def test_links_within_a_hub_snapshot_are_followed(tmp_path: Path) -> None:
@@ -71,6 +142,10 @@ def test_links_within_a_hub_snapshot_are_followed(tmp_path: Path) -> None:
     [
         ("en_speaker_33", r"no voice 'en_speaker_33': did you mean en_speaker_3"),
         ("V2_EN_SPEAKER_6", r"did you mean v2/en_speaker_6"),
+        ("V2\\ZH_Speaker_0.npz", "published voice v2/zh_speaker_0 is not here"),
+        ("Adam", "adam is a voice of the built-in model only: use it with --model nano"),
+        ("me.wav", r"me\.wav is a recording; a voice is an \.npz file"),
+        ("~/My Voice.MP3", r"My Voice\.MP3 is a recording"),
         ("xyzzy", "no voice 'xyzzy': give a name"),
         ("a" * 5000, "there is no voice"),
         ("v2/zh_speaker_0", "published voice v2/zh_speaker_0 is not here: use a model"),
@@ -98,7 +173,7 @@ def test_saved_voices_are_found_by_name(library: Path, name: str) -> None:
     voice = find_voice(name, None, TINY)
     assert_same(voice, arrays(tokens=40))
     assert (voice.name, voice.metadata.language) == (name, "de")
-    assert locate(name) == ("library", library / f"{name}.npz")
+    assert locate(name) == Located(name=name, source="library", path=library / f"{name}.npz")
     assert list_voices(library) == [name]
 
 
@@ -167,7 +242,7 @@ def test_the_models_own_voice_goes_first(folder: Path, library: Path) -> None:
     assert_same(find_voice("announcer", folder, TINY), arrays())
     assert_same(find_voice("announcer", None, TINY), arrays(tokens=40))
     assert_same(find_voice("v2/zh_speaker_0", folder, TINY), arrays(tokens=40))
-    assert locate("announcer", folder) == ("model", folder / "announcer.npz")
+    assert locate("announcer", folder) == Located(name="announcer", source="model", path=folder / "announcer.npz")
 
 
 def test_published_names_tell_their_language(folder: Path) -> None:

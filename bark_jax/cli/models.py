@@ -13,8 +13,9 @@ from bark_jax.hub import HubUnreachableError
 from bark_jax.inputs import naming
 from bark_jax.layouts import NANO
 from bark_jax.loading import resolve
+from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import find_voice
-from bark_jax.voices.voice import Voice, VoiceError
+from bark_jax.voices.voice import Voice
 
 DEFAULT_MODEL = "suno/bark-small"
 

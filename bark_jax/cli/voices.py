@@ -9,8 +9,10 @@ from bark_jax import checkpoint
 from bark_jax.cli.console import note, print_json, print_table
 from bark_jax.config import RANDOM, BarkConfig
 from bark_jax.loading import resolve
-from bark_jax.voices.library import VoiceEntry, catalogue, find_voice, library_folder, locate, save_voice
-from bark_jax.voices.voice import Voice, VoiceError, VoiceMetadata, find_problems
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.library import VoiceEntry, catalogue, library_folder, locate, save_voice
+from bark_jax.voices.metadata import VoiceMetadata
+from bark_jax.voices.voice import Voice, find_problems
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +86,8 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     config, folder = _sizes_and_voices(options.model)
-    source, path = locate(options.voice, folder)
-    facts = {"name": options.voice, "source": source, "path": str(path), **_facts(path, config)}
+    found = locate(options.voice, folder)
+    facts = {"name": found.name, "source": found.source, "path": str(found.path), **_facts(found.path, config)}
     if options.json:
         print_json(facts)
     else:
@@ -127,7 +129,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _problems(spec: str, folder: Path | None, config: BarkConfig) -> list[str]:
     try:
-        return find_problems(locate(spec, folder)[1], config)
+        return find_problems(locate(spec, folder).path, config)
     except VoiceError as error:
         return [str(error)]
 
@@ -144,7 +146,7 @@ def _add_save(parser: argparse.ArgumentParser) -> None:
 
 def _save(options: argparse.Namespace) -> None:
     config, folder = _sizes_and_voices(options.model)
-    voice = find_voice(options.voice, folder, config)
+    voice = locate(options.voice, folder).load(config)
     told = VoiceMetadata(language=options.language, description=options.description).known()
     voice = dataclasses.replace(voice, metadata=dataclasses.replace(voice.metadata, **told))
     note(f"{options.name} is in {save_voice(voice, options.name, overwrite=options.force)}")

@@ -25,7 +25,8 @@ from bark_jax.speech.speech import Speech, SpeechError, SpokenPiece
 from bark_jax.speech.streaming import AHEAD, Check, Part, Stream
 from bark_jax.stages.progress import StageProgress
 from bark_jax.text import normalize
-from bark_jax.voices.voice import Voice, VoiceError
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.voice import Voice
 
 T = TypeVar("T")
 

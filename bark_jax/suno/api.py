@@ -20,7 +20,8 @@ from bark_jax.suno.generation import (
 )
 from bark_jax.suno.history import History, check_history
 from bark_jax.suno.loading import loaded_model
-from bark_jax.voices.voice import PROMPTS, VoiceError
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.tokens import PROMPTS
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 FullGeneration: TypeAlias = dict[str, npt.NDArray[np.integer]]

@@ -17,8 +17,11 @@ from bark_jax.frontend import VoiceSource
 from bark_jax.generation import Generation
 from bark_jax.inputs import TokenError, check_tokens
 from bark_jax.quoting import shorten
+from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import locate
-from bark_jax.voices.voice import PROMPTS, Voice, VoiceError, rates_agree, read_prompts
+from bark_jax.voices.reading import read_voice_file
+from bark_jax.voices.tokens import PROMPTS, rates_agree
+from bark_jax.voices.voice import Voice
 
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -85,7 +88,7 @@ def load_prompts(source: VoiceSource, folder: Path | None = None) -> Mapping[str
     if isinstance(source, Generation | Voice):
         return {prompt: getattr(source, prompt.removesuffix("_prompt")) for prompt in PROMPTS}
     if isinstance(source, str | Path):
-        return read_prompts(locate(str(source), folder)[1])
+        return read_voice_file(locate(str(source), folder).path)[0]
     if source is None or isinstance(source, Mapping):
         return source
     raise VoiceError(f"a history_prompt is a name, a file or a dict of arrays, not {type(source).__name__}")

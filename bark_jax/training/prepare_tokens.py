@@ -18,7 +18,7 @@ from bark_jax.training.prepare_audio import StepProgress
 from bark_jax.training.semantic_tokens import SemanticTokenizer, count_tokens
 from bark_jax.training.shards import DataError, ShardWriter
 from bark_jax.training.transcripts import LeftOut
-from bark_jax.voices.voice import rates_agree
+from bark_jax.voices.tokens import rates_agree
 
 TOGETHER = 256  # clips whose waveforms are in memory at once
 SLACK = 3  # tokens by which tokenizers may differ in what they make of the ends of a clip

@@ -26,7 +26,8 @@ from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
 from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
 from bark_jax.training.run import RunConfig, run_training
-from bark_jax.voices.voice import Voice, VoiceMetadata
+from bark_jax.voices.metadata import VoiceMetadata
+from bark_jax.voices.voice import Voice
 from recipes.nano.config import nano_config
 from recipes.nano.evaluate import REPORT, SUMMARY, evaluate
 from recipes.nano.speech import TABLE, synthesize, take_turns

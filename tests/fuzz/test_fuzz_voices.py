@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from bark_jax import Bark, Voice
-from bark_jax.voices.voice import PROMPTS, VoiceError, read_npy
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.reading import read_npy
+from bark_jax.voices.tokens import PROMPTS
 
 from fuzzing import Fuzz
 from hostile_voices import GOOD, HOSTILE, TINY, Trap, npy, pickles, saved
