@@ -1,67 +1,108 @@
-"""The voices that come with a source."""
+"""The voices that come with a source: all that can be used, with a warning that names the others."""
 
-import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from bark_jax.checkpoint import read_json
+from bark_jax.checkpoint import CheckpointError, read_json
 from bark_jax.config import BarkConfig
 from bark_jax.voices.errors import VoiceError
-from bark_jax.voices.library import list_voices
+from bark_jax.voices.names import check_name
 from bark_jax.voices.reading import read_npy
 from bark_jax.voices.tokens import PROMPTS
 from bark_jax.voices.voice import Voice
 
-from .errors import ConversionError, refuse
+from .errors import ConversionError
 from .files import inside
 
 _INDEX = "speaker_embeddings_path.json"
-_SUNO_FOLDER = Path("assets", "prompts")
-_NAME = r"[\w-]+(?:/[\w-]+)*"
+_EMBEDDINGS = "speaker_embeddings"  # Hugging Face's folder: three .npy files a voice, and .npz files of users
+_ARCHIVES = (_EMBEDDINGS, "assets/prompts")  # folders with .npz files; the second is Suno's
+_LISTED = 10  # names of voices that a warning gives for one reason
 
-Voices = list[tuple[str, Voice]]
+Voices: TypeAlias = list[tuple[str, Voice]]
+
+
+class VoicesLeftOut(UserWarning):
+    """Voices of a source that are not in the converted checkpoint: the message names them, with the reasons."""
 
 
 def read_voices(folder: Path, config: BarkConfig) -> Voices:
-    """Name and voice of all that the folder has: Hugging Face's index of `.npy` files, else Suno's `.npz` files.
+    """Name and voice of all that the folder has: in Hugging Face's index, in `.npy` files beside it, in `.npz` files.
 
-    A voice whose files were not downloaded is left out. Paths in the index may not leave the folder, and no pickle is
-    executed. Raises ConversionError naming every voice that is damaged or does not fit the model, and CheckpointError
-    for an index that is not JSON.
+    Paths in the index may not leave the folder, and no pickle is executed. Warns with VoicesLeftOut, in one line, of
+    voices that cannot be used: their files are missing, damaged or of another model, or no file can have their name.
     """
-    voices: Voices = []
-    problems = []
-    has_index = (folder / _INDEX).is_file()
-    for name, source in _indexed(folder) if has_index else _archived(folder / _SUNO_FOLDER):
+    voices: dict[str, Voice] = {}
+    left_out: dict[str, list[str]] = {}  # reason → names
+    for name, source in _sources(folder, left_out):
         try:
-            if (voice := _read(folder, name, source, config)) is not None:
-                voices.append((name, voice))
+            check_name(name)
+            if name in voices:
+                raise ConversionError("there is another of this name")
+            voices[name] = _read(folder, name, source, config)
         except (ConversionError, VoiceError) as error:
-            problems.append(str(error))
-    refuse(f"{folder} has voices that cannot be used; delete or repair them", problems)
-    return voices
+            reason = str(error).replace(f"{folder}/", "").removeprefix(f"{name} ")
+            left_out.setdefault(reason, []).append(name)
+    if left_out:
+        reasons = "; ".join(f"{_listed(names)}: {reason}" for reason, names in left_out.items())
+        warnings.warn(f"{folder}: voices left out: {reasons}", VoicesLeftOut, stacklevel=2)
+    return list(voices.items())
 
 
-def _indexed(folder: Path) -> Iterator[tuple[str, Any]]:
-    for name, paths in read_json(folder / _INDEX).items():
-        if name != "repo_or_path":  # where its author kept the files: here they are beside the index
+def _listed(names: list[str]) -> str:
+    shown = [f"{name!r:.60}" for name in names[:_LISTED]]
+    return ", ".join(shown + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []))
+
+
+def _sources(folder: Path, left_out: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
+    """The name of each voice, and its paths by prompt or the path of its `.npz` file, relative to the folder."""
+    index: dict[str, Any] = {}
+    if (folder / _INDEX).is_file():
+        try:
+            index = read_json(folder / _INDEX)
+        except CheckpointError as error:
+            left_out[str(error)] = [_INDEX]
+    index.pop("repo_or_path", None)  # where its author kept the files: here they are beside the index
+    indexed = {_slashes(name): paths for name, paths in index.items()}  # written on Windows, it has backslashes
+    yield from indexed.items()
+    for name, paths in _triples(folder / _EMBEDDINGS):
+        if name not in indexed:
             yield name, paths
+    for archives in _ARCHIVES:
+        for file in sorted((folder / archives).rglob("*.npz")):
+            if not file.name.startswith("."):
+                name = file.relative_to(folder / archives).with_suffix("").as_posix()
+                yield name, f"{archives}/{name}.npz"
 
 
-def _archived(folder: Path) -> Iterator[tuple[str, Any]]:
-    for name in list_voices(folder):
-        yield name, folder / f"{name}.npz"
+def _triples(embeddings: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The voices in `.npy` files, named after them."""
+    end = f"_{PROMPTS[0]}.npy"
+    for file in sorted(embeddings.rglob(f"*{end}")):
+        name = file.relative_to(embeddings).as_posix().removesuffix(end)
+        yield name, {prompt: f"{_EMBEDDINGS}/{name}_{prompt}.npy" for prompt in PROMPTS}
 
 
-def _read(folder: Path, name: str, source: Any, config: BarkConfig) -> Voice | None:
-    if not re.fullmatch(_NAME, name):
-        raise ConversionError(f"{name!r:.200} is not a name for a voice")
-    if isinstance(source, Path):
-        return Voice.load(source, config)
-    if not isinstance(source, dict) or source.keys() != set(PROMPTS):
-        raise ConversionError(f"{_INDEX}: {name} must name {', '.join(PROMPTS)}")
-    paths = {prompt: inside(folder, source[prompt]) for prompt in PROMPTS}
-    if not any(path.exists() for path in paths.values()):
-        return None
-    return Voice.from_arrays({prompt: read_npy(path) for prompt, path in paths.items()}, config, name=name)
+def _read(folder: Path, name: str, source: Any, config: BarkConfig) -> Voice:
+    if isinstance(source, str):
+        return Voice.load(inside(folder, source), config)
+    if not isinstance(source, dict):
+        raise ConversionError(f"{_INDEX} must name its {', '.join(PROMPTS)}")
+    paths = {prompt: _inside(folder, source[prompt]) for prompt in PROMPTS if prompt in source}
+    there = {prompt: path for prompt, path in paths.items() if path.exists()}
+    if not there:
+        raise ConversionError("the files are not there")
+    return Voice.from_arrays({prompt: read_npy(path) for prompt, path in there.items()}, config, name=name)
+
+
+def _inside(folder: Path, path: object) -> Path:
+    """The file of the folder that an index names, with slashes or backslashes."""
+    as_written = inside(folder, path)
+    slashed = inside(folder, _slashes(path)) if isinstance(path, str) else as_written
+    return slashed if slashed.exists() else as_written
+
+
+def _slashes(path: str) -> str:
+    return path.replace("\\", "/")
