@@ -4,8 +4,6 @@ import dataclasses
 import inspect
 import itertools
 import secrets
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,7 +34,7 @@ from bark_jax.suno import (
     semantic_to_waveform,
     text_to_semantic,
 )
-from bark_jax.suno.__main__ import main
+from bark_jax.suno.cli import main
 from bark_jax.suno.history import read_history
 from bark_jax.text import TextError, TextTruncated
 from bark_jax.voices.voice import VoiceError
@@ -114,23 +112,6 @@ def test_arguments_and_defaults_are_sunos(name: str) -> None:
     added = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     expected = {"preload_models": {"model": None}, "save_as_prompt": {}, "codec_decode": {}}
     assert added == expected.get(name, {"seed": None})
-
-
-def test_the_names_are_sunos_in_the_submodules_too() -> None:
-    from bark_jax.suno.api import generate_audio, save_as_prompt, semantic_to_waveform, text_to_semantic
-    from bark_jax.suno.generation import (
-        SAMPLE_RATE,
-        codec_decode,
-        generate_coarse,
-        generate_fine,
-        generate_text_semantic,
-        preload_models,
-    )
-
-    functions = [generate_audio, save_as_prompt, semantic_to_waveform, text_to_semantic, codec_decode]
-    functions += [generate_coarse, generate_fine, generate_text_semantic, preload_models]
-    assert {f.__name__ for f in functions} == set(SIGNATURES) == set(suno.__all__) - {"SAMPLE_RATE"}
-    assert SAMPLE_RATE == 24_000
 
 
 def test_the_readmes_script(tmp_path: Path) -> None:
@@ -402,6 +383,7 @@ def test_bad_input_is_named(
         (dict.fromkeys(USE_SMALL, True), {}, "suno/bark-small", {"offload": False}),
         ({"text_use_small": True}, {"SUNO_USE_SMALL_MODELS": "t"}, "suno/bark-small", {"offload": False}),
         ({"model": Path("mine")}, {"SUNO_USE_SMALL_MODELS": "1"}, "mine", {"offload": False}),
+        ({"codec_use_gpu": False}, {}, "suno/bark", {"offload": False}),  # where there is none
     ],
 )
 def test_what_is_loaded(
@@ -412,6 +394,15 @@ def test_what_is_loaded(
         monkeypatch.setenv(name, value)
     preload_models(**arguments)
     assert loads == [(source, options)]
+
+
+def test_stages_of_two_sizes(loads: list[tuple[str, dict[str, Any]]], bark: Bark) -> None:
+    preload_models(coarse_use_small=True)
+    assert [source for source, _ in loads] == ["suno/bark", "suno/bark-small"]
+    preload_models(coarse_use_small=True)
+    assert len(loads) == 2
+    assert loading.loaded_model().config == bark.config
+    generate_text_semantic("Hello", max_gen_duration_s=0.1)
 
 
 def test_the_first_call_loads(loads: list[tuple[str, dict[str, Any]]]) -> None:
@@ -460,12 +451,12 @@ def test_the_cpu_may_be_asked_for(bark: Bark) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"text_use_small": True}, "text_use_small=True, coarse_use_small=False, fine_use_small=False"),
         ({"codec_use_gpu": False}, "text_use_gpu=True, .*codec_use_gpu=False"),
         ({"model": "random:tiny", "fine_use_small": True}, "not both"),
     ],
 )
-def test_models_that_cannot_be_had(arguments: dict[str, Any], message: str) -> None:
+def test_models_that_cannot_be_had(arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(SettingsError, match=message):
         preload_models(**arguments)
 
@@ -572,10 +563,3 @@ def test_the_command_line_warns_in_one_line(
         code, _, err = run(capsys, "--text", "word " * 200, *TINY, "--silent")
     assert (code, err.count("\n")) == (0, 1)
     assert err.startswith("warning: the text has")
-
-
-def test_the_command_line_is_a_module() -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "bark_jax.suno", "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--output_filename" in result.stdout

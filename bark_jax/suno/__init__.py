@@ -1,7 +1,9 @@
 """Suno's functions, over `Bark`: a script written for Suno's package runs once its import is changed.
 
-Names, arguments, defaults, shapes and dtypes are those of `bark`, `bark.api` and `bark.generation`. Three things are
-added: the keyword `seed` of whatever draws, the keyword `model` of `preload_models`, and checks of all input.
+Names, arguments, defaults, shapes and dtypes are those of `bark`, `bark.api`, `bark.cli` and `bark.generation`. Names
+that mean nothing here, such as `InferenceContext`, raise an ImportError that names the replacement; Suno's modules
+`bark.model` and `bark.model_fine` are not provided. Three things are added: the keyword `seed` of all that draws, the
+keyword `model` of `preload_models`, and checks of all input.
 """
 
 from bark_jax.suno.api import generate_audio, save_as_prompt, semantic_to_waveform, text_to_semantic

@@ -10,6 +10,7 @@ ValueErrors.
 """
 
 import dataclasses
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,20 +25,79 @@ from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, CoarseConfig
 from bark_jax.frontend import VoiceSource
 from bark_jax.generation import warn_if_empty
+from bark_jax.inputs import check_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
 from bark_jax.suno.arguments import duration, end_probability, ends_at_once, nucleus, temperature
+from bark_jax.suno.constants import (
+    ALLOWED_PROMPTS,
+    COARSE_INFER_TOKEN,
+    COARSE_RATE_HZ,
+    COARSE_SEMANTIC_PAD_TOKEN,
+    CODEBOOK_SIZE,
+    CONTEXT_WINDOW_SIZE,
+    N_COARSE_CODEBOOKS,
+    N_FINE_CODEBOOKS,
+    SAMPLE_RATE,
+    SEMANTIC_INFER_TOKEN,
+    SEMANTIC_PAD_TOKEN,
+    SEMANTIC_RATE_HZ,
+    SEMANTIC_VOCAB_SIZE,
+    SUPPORTED_LANGS,
+    TEXT_ENCODING_OFFSET,
+    TEXT_PAD_TOKEN,
+)
 from bark_jax.suno.history import read_history, whole
-from bark_jax.suno.loading import SAMPLE_RATE, loaded_model, preload_models
+from bark_jax.suno.loading import SWITCHES, loaded_model, preload_models, switch
+from bark_jax.suno.networks import clean_models, load_codec_model, load_model, models, models_devices
+from bark_jax.text import normalize
 
 __all__ = [
+    "ALLOWED_PROMPTS",
+    "COARSE_INFER_TOKEN",
+    "COARSE_RATE_HZ",
+    "COARSE_SEMANTIC_PAD_TOKEN",
+    "CODEBOOK_SIZE",
+    "CONTEXT_WINDOW_SIZE",
+    "N_COARSE_CODEBOOKS",
+    "N_FINE_CODEBOOKS",
     "SAMPLE_RATE",
+    "SEMANTIC_INFER_TOKEN",
+    "SEMANTIC_PAD_TOKEN",
+    "SEMANTIC_RATE_HZ",
+    "SEMANTIC_VOCAB_SIZE",
+    "SUPPORTED_LANGS",
+    "TEXT_ENCODING_OFFSET",
+    "TEXT_PAD_TOKEN",
+    "clean_models",
     "codec_decode",
     "generate_coarse",
     "generate_fine",
     "generate_text_semantic",
+    "load_codec_model",
+    "load_model",
+    "logger",
+    "models",
+    "models_devices",
     "preload_models",
 ]
+
+logger = logging.getLogger(__name__)
+
+_ELSEWHERE = {
+    "CACHE_DIR": "`bark-jax convert` chooses a folder, preload_models(model=...) takes one",
+    "CUR_PATH": "voices are found by name, see Bark.voices()",
+    "FineGPT": "it is bark_jax.models.fine_gpt.FineGPT",
+    "FineGPTConfig": "it is bark_jax.config.FineGPTConfig",
+    "GPT": "it is bark_jax.models.gpt.GPT",
+    "GPTConfig": "it is bark_jax.config.GPTConfig",
+    "InferenceContext": "nothing is needed in its place",
+    "GLOBAL_ENABLE_MPS": "JAX chooses the device",
+    "REMOTE_MODEL_PATHS": "preload_models(model=...) takes a hub repository or a folder",
+    "autocast": "nothing is needed in its place: dtype= of Bark.from_pretrained chooses the precision",
+    "default_cache_dir": "`bark-jax convert` chooses a folder, preload_models(model=...) takes one",
+}
+"""Public names of Suno's module that have no meaning here."""
 
 _HISTORY, _WINDOW = CoarseConfig.max_history, CoarseConfig.window
 
@@ -70,7 +130,8 @@ def generate_text_semantic(
     settings = settings.replace(max_seconds=duration(max_gen_duration_s, rules.rate_hz, rules.max_new))
     voice, seed = read_history(history_prompt, "semantic", bark), choose_seed(seed)
     if ends_at_once(min_eos_p, allow_early_stop):
-        bark.frontend.options(voice, seed, settings)
+        normalize(text)
+        check_seed(seed)
         tokens = np.zeros(0, np.int64)
         warn_if_empty(tokens, f"the clip (min_eos_p {min_eos_p})", stacklevel=2)
         return tokens
@@ -132,6 +193,15 @@ def generate_fine(
 def codec_decode(fine_tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
     """Codes, int [≤ 8, T] → waveform, float32 [T · 320] at SAMPLE_RATE."""
     return loaded_model().decode(whole(fine_tokens))
+
+
+def __getattr__(name: str) -> bool:
+    """Suno's switches, as the environment has them when they are read. Raises ImportError for what is elsewhere."""
+    if name in SWITCHES:
+        return switch(name)
+    if name in _ELSEWHERE:  # an AttributeError would lose its message in `from ... import`
+        raise ImportError(f"bark_jax.suno.generation has no {name}: {_ELSEWHERE[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def choose_seed(seed: int | None) -> int:
