@@ -27,9 +27,10 @@ from bark_jax.models.gpt import GPT
 from bark_jax.models.initialisers import random_networks
 from bark_jax.settings import Settings
 from bark_jax.sharding import check_mesh
+from bark_jax.speech.planning import plan
 from bark_jax.speech.ranking import Ranked, best_of
 from bark_jax.speech.script import Pauses, Script
-from bark_jax.speech.speaking import join_again, plan, respeak, start_stream
+from bark_jax.speech.speaking import join_again, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
 from bark_jax.stages.progress import Progress, StageProgress
@@ -230,6 +231,8 @@ class Bark:
         voices: Mapping[str, VoiceSource] | None = None,
         seed: int | None = None,
         settings: Settings | None = None,
+        report: str | Path | None = None,
+        pieces: str | Path | None = None,
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Speech:
@@ -241,9 +244,15 @@ class Bark:
         `Delivery`, such as `keep_voice="rolling"`, `language="de"`, `batch_size=8`, `best_of=4`. progress: as in
         `generate`, for every batch, and with ("pieces", done, all).
 
-        Raises TextError, VoiceError, SettingsError; warns with EmptyGeneration of a piece without a sound.
+        report: a file that is written as `Speech.save_report` does, whenever a piece is done. If it is there already,
+        its pieces are not spoken again: an interrupted call continues when it is repeated, with the seed of the report,
+        and the result is the same. pieces: a folder for the audio of every piece, see `Speech.save_pieces`.
+
+        Raises TextError, VoiceError, SettingsError, AudioError for the folder, and SpeechError for a report that cannot
+        be written or is of another text, voice, seed or settings; warns with EmptyGeneration of a piece without a
+        sound.
         """
-        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides)
+        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces)
         stream = start_stream(self.engine, job, progress, ahead=0)
         return stream.speech(list(stream))
 
@@ -255,6 +264,8 @@ class Bark:
         voices: Mapping[str, VoiceSource] | None = None,
         seed: int | None = None,
         settings: Settings | None = None,
+        report: str | Path | None = None,
+        pieces: str | Path | None = None,
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Stream:
@@ -263,7 +274,7 @@ class Bark:
         A thread works ahead, and calls `progress`. Together the chunks are the waveform of `speak`. Bad input raises at
         once; an error in the work, when the iteration gets there.
         """
-        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides)
+        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces)
         return start_stream(self.engine, job, progress)
 
     def respeak(
@@ -302,7 +313,7 @@ class Bark:
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Ranked:
-        """Speak a text n times, as one batch, and rank the takes by the score of `bark_jax.speech.ranking`.
+        """Speak a text n times, and rank the takes by the score of `bark_jax.speech.ranking`.
 
         Each take has its own seed, derived from `seed`. keep_all: return all takes, not only the best. Otherwise as
         `generate`.
@@ -318,10 +329,11 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
+        **overrides: Any,
     ) -> np.ndarray:
-        """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Raises and warns as `generate` does."""
+        """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Options, errors and warnings as of `generate`."""
         ids = self.frontend.encode(text)
-        options = self.frontend.options(voice, seed, settings)
+        options = self.frontend.options(voice, seed, settings, **overrides)
         tokens = self.engine.run("semantic", [ids], [options], progress)[0]
         warn_if_empty(tokens, f"the clip (seed {options.seed})", stacklevel=2)
         return tokens
@@ -334,10 +346,13 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
+        **overrides: Any,
     ) -> np.ndarray:
         """Semantic tokens, int [N] → the first two codebooks, int32 [2, T]. Raises TokenError."""
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
-        return self.engine.run("coarse", [semantic], [self.frontend.options(voice, seed, settings)], progress)[0]
+        return self.engine.run(
+            "coarse", [semantic], [self.frontend.options(voice, seed, settings, **overrides)], progress
+        )[0]
 
     def coarse_to_fine(
         self,
@@ -347,6 +362,7 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
+        **overrides: Any,
     ) -> np.ndarray:
         """The first codebooks, int [G, T] with 1 ≤ G < K → all, int32 [K, T]. Raises TokenError.
 
@@ -356,7 +372,9 @@ class Bark:
         coarse = check_tokens(coarse, "coarse codes", (None, None), codec.codebook_size)
         if not 1 <= len(coarse) < codec.codebooks:
             raise TokenError(f"coarse codes must have 1 … {codec.codebooks - 1} codebooks, not {len(coarse)}")
-        return self.engine.run("fine", [coarse], [self.frontend.options(voice, seed, settings)], progress)[0]
+        return self.engine.run("fine", [coarse], [self.frontend.options(voice, seed, settings, **overrides)], progress)[
+            0
+        ]
 
     def decode(self, codes: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """The first or all codebooks' codes, int [≤ K, T] → waveform, float32 [T · hop], −1 … 1. Raises TokenError."""

@@ -112,3 +112,36 @@ def test_without_a_player_the_remedy_is_told(
     code, _, err = run(capsys, "say", "One.", "--play", *TINY)
     assert code == 3
     assert "there is no player: install one of aplay" in err
+
+
+def test_an_interrupted_command_is_continued_by_the_same_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: object, stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("pieces", 2):
+            raise KeyboardInterrupt
+
+    text, output, report = "One. [pause 0.2] Two. [pause 0.3] Three.", tmp_path / "a.wav", tmp_path / "a.json"
+    command = ["say", text, "-o", str(output), "--report", str(report), "--pieces", str(tmp_path / "pieces")]
+    command += ["--model", "random:tiny", "--max-seconds", "0.5", "--quiet"]  # without a seed, which the report has
+    with monkeypatch.context() as context:
+        context.setattr("bark_jax.cli.progress.Bars.update", interrupt)
+        code, _, err = run(capsys, *command)
+    assert code == 130
+    assert f"{report} has what was made" in err
+    assert not output.exists()
+    kept = json.loads(report.read_text())
+    assert len(kept["pieces"]) == 2
+    code, _, err = run(capsys, *command)
+    assert code == 0, err
+    expected = Bark.from_pretrained("random:tiny").speak(text, seed=kept["seed"], max_seconds=0.5)
+    assert output.read_bytes() == expected.wav_bytes()
+    assert len(list((tmp_path / "pieces").iterdir())) == 3
+    command[1] = "Other."
+    code, _, err = run(capsys, *command)
+    assert code == 3
+    assert "a.json is of another speech" in err
+    assert output.read_bytes() == expected.wav_bytes()
+    code, _, err = run(capsys, *command, "--force")
+    assert code == 0, err
+    assert [piece["text"] for piece in json.loads(report.read_text())["pieces"]] == ["Other."]

@@ -56,7 +56,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--save-voice", metavar="NAME",
         help="keep the clip (or its first piece) as a voice, in your library or in an .npz file",
     )  # fmt: skip
-    group.add_argument("--force", action="store_true", help="let --save-voice replace a voice of that name")
+    group.add_argument(
+        "--force", action="store_true", help="let --save-voice replace a voice of that name, and --report start over"
+    )
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:

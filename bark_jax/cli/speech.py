@@ -17,6 +17,7 @@ from bark_jax.settings import SettingsError
 from bark_jax.speech.delivery import KEEP_VOICE, Delivery
 from bark_jax.speech.sentences import LANGUAGES
 from bark_jax.speech.speech import Speech
+from bark_jax.speech.streaming import Stream
 
 if TYPE_CHECKING:
     from bark_jax.bark import Bark
@@ -42,14 +43,20 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
                        help='who speaks the lines that begin with "NAME: "; once for each')  # fmt: skip
     group.add_argument("--language", choices=LANGUAGES, help="of the text, for its sentences (default: en)")
     group.add_argument("--keep-voice", choices=KEEP_VOICE, help="from one piece to the next (default: fixed)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="pieces made side by side (default: 4)")
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="pieces made side by side (default: 1 on CPUs, 4 elsewhere)"
+    )
     group.add_argument("--best-of", type=int, metavar="N", help="speak every piece N times and keep the best take")
     group.add_argument("--stream", metavar="FILE",
                        help="write raw PCM (16 bits, mono) while it is made; - for standard output")  # fmt: skip
     group.add_argument("--play", action="store_true", help=f"play it while it is made, with {_names(_PLAYERS)}")
-    for name, what in {"srt": "subtitles", "vtt": "subtitles", "report": "what `Bark.respeak` needs, as JSON"}.items():
-        group.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"also write {what}")
-    group.add_argument("--pieces", type=Path, metavar="FOLDER", help="also write every piece to a file of its own")
+    for name in ("srt", "vtt"):
+        group.add_argument(f"--{name}", type=Path, metavar="FILE", help="also write subtitles")
+    group.add_argument("--report", type=Path, metavar="FILE",
+                       help="write what was made, as JSON, while it is made: if the work is interrupted, the same "
+                       "command continues it")  # fmt: skip
+    group.add_argument("--pieces", type=Path, metavar="FOLDER",
+                       help="write every piece to a file of its own, while they are made")  # fmt: skip
 
 
 def _speaker(text: str) -> tuple[str, str | None]:
@@ -97,10 +104,22 @@ def speak(
     """Speak the text, to whoever listens meanwhile."""
     voice, speakers = cast[None], {name: voice for name, voice in cast.items() if name is not None}
     arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
-    arguments |= delivery_of(options) | settings
-    if not (options.stream or options.play):
-        return bark.speak(text, voice, **arguments)
-    stream, chunks = bark.stream(text, voice, **arguments), []
+    arguments |= {"report": options.report, "pieces": options.pieces} | delivery_of(options) | settings
+    if options.force and options.report is not None:
+        options.report.unlink(missing_ok=True)
+    try:
+        if not (options.stream or options.play):
+            return bark.speak(text, voice, **arguments)
+        return _stream(bark.stream(text, voice, **arguments), options)
+    except KeyboardInterrupt as interrupt:
+        if options.report is not None and options.report.exists():
+            interrupt.add_note(f"({options.report} has what was made: the same command continues)")
+        raise
+
+
+def _stream(stream: Stream, options: argparse.Namespace) -> Speech:
+    """Hand the audio to whoever listens, while it is made."""
+    chunks = []
     with _sinks(options, stream.sample_rate) as sinks:
         for chunk in stream:
             chunks.append(chunk)
@@ -174,10 +193,5 @@ def write_speech(speech: Speech, options: argparse.Namespace) -> dict[str, Path]
                     temporary.write_text(make(), encoding="utf-8")
             except OSError as error:
                 raise AudioError(f"cannot write {path}: {error}") from error
-    if options.report is not None:
-        speech.save_report(options.report)
-        files["report"] = options.report
-    if options.pieces is not None:
-        speech.save_pieces(options.pieces)
-        files["pieces"] = options.pieces
-    return files
+    written = {"report": options.report, "pieces": options.pieces}  # while they were made
+    return files | {name: path for name, path in written.items() if path is not None}

@@ -27,7 +27,7 @@ class Delivery:
     language: str = "en"  # of the text, for abbreviations and numbers
     pauses: Pauses = field(default_factory=Pauses)
     join: Join = field(default_factory=Join)
-    batch_size: int = 4  # clips made side by side; 1 has the first audio soonest
+    batch_size: int | None = None  # clips made side by side, takes included; None: by the device, see `rows_at_once`
     best_of: int = 1  # takes of every piece, of which the best is kept (see `bark_jax.speech.ranking`)
 
     def __post_init__(self) -> None:
@@ -35,6 +35,8 @@ class Delivery:
             raise SettingsError(f"keep_voice must be one of {', '.join(KEEP_VOICE)}, not {self.keep_voice!r}")
         for name in ("batch_size", "best_of"):
             value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SettingsError(f"{name} must be an integer ≥ 1, not {value!r}")
         for name, kind in (("pauses", Pauses), ("join", Join)):
@@ -48,7 +50,9 @@ class Delivery:
         own = {name: value for name, value in overrides.items() if name in names}
         return cls(**own), {name: value for name, value in overrides.items() if name not in names}
 
-    @property
-    def pieces_at_once(self) -> int:
-        """Pieces of a batch, all takes of each included."""
-        return max(1, self.batch_size // self.best_of)
+    def rows_at_once(self, platform: str) -> int:
+        """Clips made side by side where the weights are on such a device ("cpu", "gpu", "tpu").
+
+        By default one on CPUs, where a batch takes as long as its clips one after the other, and 4 elsewhere.
+        """
+        return self.batch_size or (1 if platform == "cpu" else 4)

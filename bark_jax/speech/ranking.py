@@ -12,38 +12,24 @@ of one text differ by. They are judgement, not measurement. An empty clip ranks 
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from bark_jax.audio import Waveform
 from bark_jax.engine import Engine
-from bark_jax.generation import Generation, warn_if_empty
+from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import SettingsError
+from bark_jax.sharding import platform
+from bark_jax.speech.delivery import Delivery
 from bark_jax.speech.joining import loud_windows
+from bark_jax.speech.spoken import Score
 from bark_jax.stages.progress import StageProgress
 
-SILENCE_WEIGHT = 2.0
-CLIPPING_WEIGHT = 50.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How good a take is, by the formula of `bark_jax.speech.ranking`."""
-
-    seed: int
-    log_probability: float | None  # mean of the semantic tokens, nats; None for an empty clip
-    silence: float  # share of the clip, 0 … 1
-    clipping: float  # share of the samples, 0 … 1
-
-    @property
-    def total(self) -> float:
-        """The higher the better; −∞ for an empty clip."""
-        if self.log_probability is None:
-            return -math.inf
-        return self.log_probability - SILENCE_WEIGHT * self.silence - CLIPPING_WEIGHT * self.clipping
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,28 +49,68 @@ def best_of(
     engine: Engine, text: str, ids: np.ndarray, options: Options, n: int, keep_all: bool,
     progress: StageProgress | None,
 ) -> Ranked:  # fmt: skip
-    """Speak a text, given with its ids, n times as one batch, and rank the takes. Raises SettingsError."""
+    """Speak a text, given with its ids, n times, and rank the takes. Raises SettingsError."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise SettingsError(f"n must be an integer ≥ 1, not {n!r}")
     takes = [dataclasses.replace(options, seed=derive_seed(options.seed, 0, take)) for take in range(n)]
-    clips = engine.generate_clips([text] * n, [ids] * n, takes, progress)
-    scores = score_takes(engine, [ids] * n, takes, [clip.semantic for clip in clips], (clip.waveform for clip in clips))
+    rows = Delivery().rows_at_once(platform(engine.networks["semantic"]))
+    clips: list[Generation] = []
+    for own in batches(takes, rows):
+        clips += engine.generate_clips([text] * len(own), [ids] * len(own), own, progress)
+    probabilities = log_probabilities(engine, [ids] * n, takes, [clip.semantic for clip in clips], rows)
+    # The scores of all takes are returned, so all of them are decoded: the penalties need their audio.
+    scores = [
+        score_take(clip.seed, probability, clip.waveform, clip.sample_rate)
+        for clip, probability in zip(clips, probabilities, strict=True)
+    ]
     order = sorted(range(n), key=lambda take: -scores[take].total)  # of equals the earlier first
     warn_if_empty(clips[order[0]].semantic, f"all {n} takes", stacklevel=3)
     kept = order if keep_all else order[:1]
     return Ranked(scores=tuple(scores[take] for take in order), generations=tuple(clips[take] for take in kept))
 
 
-def score_takes(
-    engine: Engine, ids: Sequence[np.ndarray], options: Sequence[Options], semantic: Sequence[np.ndarray],
-    waveforms: Iterable[Waveform],
-) -> list[Score]:  # fmt: skip
-    """The scores of a batch: what it was made from, its semantic tokens and its waveforms, one for each item."""
-    rate = engine.config.codec.sample_rate
-    return [
-        Score(seed=o.seed, log_probability=p, silence=silence_share(w, rate), clipping=clipping_share(w))
-        for o, p, w in zip(options, engine.score_semantic(ids, semantic, options), waveforms, strict=True)
-    ]
+def best_take(
+    engine: Engine, ids: Sequence[np.ndarray], options: Sequence[Options], tokens: Sequence[Tokens], rows: int
+) -> tuple[int, Score, list[Waveform]]:
+    """Which of the takes of a text has the highest score, that score, and its audio in pieces.
+
+    Penalties only lower a score. So takes are decoded from the most probable on, until none of the others can win.
+    """
+    probabilities = log_probabilities(engine, ids, options, [made.semantic for made in tokens], rows)
+    bounds = [-math.inf if probability is None else probability for probability in probabilities]
+    best: tuple[int, Score, list[Waveform]] | None = None
+    for take in sorted(range(len(bounds)), key=lambda take: -bounds[take]):
+        if best and bounds[take] < best[1].total:
+            break
+        samples = list(engine.decode_pieces(tokens[take].fine))
+        waveform = np.concatenate([np.zeros(0, np.float32), *samples])
+        score = score_take(options[take].seed, probabilities[take], waveform, engine.config.codec.sample_rate)
+        if best is None or (score.total, best[0]) > (best[1].total, take):  # of equals the earlier one
+            best = take, score, samples
+    assert best is not None, "a text has at least one take"
+    return best
+
+
+def log_probabilities(
+    engine: Engine, ids: Sequence[np.ndarray], options: Sequence[Options], semantic: Sequence[np.ndarray], rows: int
+) -> list[float | None]:
+    """Of the semantic tokens of any number of items, computed in batches of at most `rows`."""
+    items = list(zip(ids, semantic, options, strict=True))
+    return [p for own in batches(items, rows) for p in engine.score_semantic(*zip(*own, strict=True))]
+
+
+def batches(items: Sequence[T], rows: int) -> Iterator[Sequence[T]]:
+    """The items in order, at most `rows` at a time."""
+    for first in range(0, len(items), rows):
+        yield items[first : first + rows]
+
+
+def score_take(seed: int, log_probability: float | None, waveform: Waveform, sample_rate: int) -> Score:
+    """The score of a clip, given how probable its semantic tokens are."""
+    return Score(
+        seed=seed, log_probability=log_probability, silence=silence_share(waveform, sample_rate),
+        clipping=clipping_share(waveform),
+    )  # fmt: skip
 
 
 def silence_share(waveform: Waveform, sample_rate: int) -> float:

@@ -1,62 +1,22 @@
-"""What `Bark.speak` returns: a long text, spoken, and all that is needed to speak any part of it again.
+"""What `Bark.speak` returns: a long text, spoken, and all that is needed to speak any part of it again."""
 
-A report is one JSON file with every text, seed, setting, voice and token; the audio follows from the tokens.
-"""
-
-import dataclasses
-import importlib.metadata
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from bark_jax.audio import AudioError, Waveform
+from bark_jax.audio import Waveform
 from bark_jax.config import BarkConfig
-from bark_jax.equality import EqualByContent
-from bark_jax.errors import FileError
-from bark_jax.files import replacing
 from bark_jax.generation import Generation, Tokens
-from bark_jax.inputs import check_seed, check_tokens
-from bark_jax.settings import Settings
 from bark_jax.sound import Sound, excerpt
 from bark_jax.speech import subtitles
 from bark_jax.speech.joining import Join
-from bark_jax.speech.ranking import Score
-from bark_jax.speech.script import Piece
-from bark_jax.voices.voice import Voice
-
-FORMAT = "bark_jax speech 1"
-_MAX_SILENCE = 3600  # seconds
-_PACKAGES = ("bark-jax", "jax", "jaxlib", "flax", "numpy")
-
-
-class SpeechError(FileError):
-    """A report that cannot be read or written, or a piece that is not there."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class SpokenPiece(EqualByContent):
-    """One clip of a speech, and what it was made from: generated alone from that, it has the same tokens."""
-
-    piece: Piece  # its text, its speaker and the pause after it
-    voice: Voice | None  # called "piece N" where it is an earlier piece of the same speech, counted from 0
-    seed: int
-    take: int  # 0 for the first attempt
-    settings: Settings
-    tokens: Tokens
-    score: Score | None = None  # where it is the best of several takes
-    timings: Mapping[str, float] = field(compare=False)  # seconds per stage: its share of what its batch took
-    start: float = 0.0  # seconds: where it lies in the joined waveform
-    end: float = 0.0
-
-    def __repr__(self) -> str:
-        speaker = f", {self.piece.speaker}" if self.piece.speaker else ""
-        span = f"{self.start:.2f} … {self.end:.2f} s"
-        return f"SpokenPiece({excerpt(self.piece.text)}{speaker}, {span}, seed {self.seed})"
+from bark_jax.speech.record import make_folder, piece_file
+from bark_jax.speech.report import describe, read_report, write_report
+from bark_jax.speech.spoken import SpokenPiece, sum_timings
 
 
 class Timeline(NamedTuple):
@@ -99,8 +59,7 @@ class Speech(Sound):
     @property
     def timings(self) -> dict[str, float]:
         """Seconds of work per stage, all pieces together."""
-        stages = dict.fromkeys(stage for piece in self.pieces for stage in piece.timings)
-        return {stage: sum(piece.timings.get(stage, 0.0) for piece in self.pieces) for stage in stages}
+        return sum_timings(said.timings for said in self.pieces)
 
     def clip(self, index: int) -> Generation:
         """A piece, as it is in the joined waveform, as a clip: to be played, or kept as a voice. Raises IndexError."""
@@ -142,12 +101,8 @@ class Speech(Sound):
 
         The folder is made if there is none. Raises AudioError.
         """
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise AudioError(f"cannot write into {folder}: {error}") from error
-        paths = [folder / f"{index:03}{suffix}" for index in range(len(self.pieces))]
+        folder = make_folder(Path(folder))
+        paths = [piece_file(folder, index, suffix) for index in range(len(self.pieces))]
         for index, path in enumerate(paths):
             self.clip(index).save(path)
         return paths
@@ -166,108 +121,18 @@ class Speech(Sound):
 
     def report(self) -> dict[str, Any]:
         """What was done, as JSON would hold it: everything but tokens and audio."""
-        return {
-            "format": FORMAT,
-            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-            "seconds": self.seconds,
-            "sample_rate": self.sample_rate,
-            "time_to_first_audio": self.time_to_first_audio,
-            "timings": self.timings,
-            "seed": self.seed,
-            "lead": self.lead,
-            "join": dataclasses.asdict(self.join),
-            "pieces": [_describe(said) for said in self.pieces],
-        }
+        return describe(self.pieces, **self._facts())
 
     def save_report(self, path: str | Path) -> None:
         """Write the report with all tokens, for `Bark.load_speech`: JSON, whole or not at all. Raises SpeechError."""
-        voices = list({id(said.voice): said.voice for said in self.pieces if said.voice}.values())
-        report = self.report()
-        for described, said in zip(report["pieces"], self.pieces, strict=True):
-            described["tokens"] = _write_tokens(said.tokens)
-            described["voice_number"] = next((i for i, voice in enumerate(voices) if voice is said.voice), None)
-        report["voices"] = [{"name": v.name, **_write_tokens(Tokens(v.semantic, v.coarse, v.fine))} for v in voices]
-        try:
-            with replacing(Path(path)) as temporary:
-                temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SpeechError(f"cannot write the report {path}: {error}") from error
+        write_report(Path(path), self.pieces, **self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("seconds", "sample_rate", "time_to_first_audio", "seed", "lead", "join")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def load_report(cls, path: str | Path, config: BarkConfig) -> Self:
         """What `save_report` wrote, checked against the model, as a speech without audio. Raises SpeechError."""
-        try:
-            report = json.loads(Path(path).read_text(encoding="utf-8"))
-            if report["format"] != FORMAT:
-                raise ValueError(f"its format is {report['format']!r}, not {FORMAT!r}")
-            check_seed(report["seed"])
-            voices = [_read_voice(stored, config) for stored in report["voices"]]
-            return cls(
-                pieces=tuple(_read_piece(stored, voices, config) for stored in report["pieces"]),
-                waveform=np.zeros(0, np.float32), sample_rate=config.codec.sample_rate, seed=report["seed"],
-                lead=_seconds(report["lead"]), join=Join(**report["join"]),
-            )  # fmt: skip
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            problem = f"there is no {error}" if isinstance(error, KeyError) else error
-            raise SpeechError(f"cannot use the report {path}: {problem}") from error
-
-
-def _describe(said: SpokenPiece) -> dict[str, Any]:
-    return {
-        **dataclasses.asdict(said.piece),
-        "start": said.start,
-        "end": said.end,
-        "voice": said.voice and (said.voice.name or "unnamed"),
-        "seed": said.seed,
-        "take": said.take,
-        "settings": dataclasses.asdict(said.settings),
-        "score": said.score and dataclasses.asdict(said.score),
-        "semantic_tokens": len(said.tokens.semantic),
-        "frames": said.tokens.fine.shape[1],
-        "timings": dict(said.timings),
-    }
-
-
-def _read_piece(stored: dict[str, Any], voices: list[Voice], config: BarkConfig) -> SpokenPiece:
-    check_seed(stored["seed"])
-    names = [field.name for field in dataclasses.fields(Piece)]
-    piece = Piece(**{name: stored[name] for name in names})
-    if not isinstance(piece.text, str) or not isinstance(piece.speaker, str | None):
-        raise TypeError(f"a text or a speaker is not a string: {piece}")
-    _seconds(piece.pause)
-    number = stored["voice_number"]
-    return SpokenPiece(
-        piece=piece, voice=None if number is None else voices[number], seed=stored["seed"], take=int(stored["take"]),
-        settings=Settings().replace(**stored["settings"]), tokens=_read_tokens(stored["tokens"], config),
-        score=stored["score"] and Score(**stored["score"]),
-        timings={stage: float(seconds) for stage, seconds in stored["timings"].items()},
-    )  # fmt: skip
-
-
-def _read_voice(stored: dict[str, Any], config: BarkConfig) -> Voice:
-    voice = Voice(**_read_tokens(stored, config)._asdict(), name=stored["name"])
-    voice.check(config)
-    return voice
-
-
-def _write_tokens(tokens: Tokens) -> dict[str, list[str]]:
-    """Rows of numbers, each a string: one line of the file."""
-    return {name: [" ".join(map(str, row)) for row in np.atleast_2d(array)] for name, array in tokens._asdict().items()}
-
-
-def _read_tokens(stored: dict[str, list[str]], config: BarkConfig) -> Tokens:
-    """Raises TokenError for what the model does not know."""
-    rows = {name: np.array([row.split() for row in stored[name]], np.int64) for name in Tokens._fields}
-    codebook = config.codec.codebook_size
-    return Tokens(
-        semantic=check_tokens(rows["semantic"], "semantic tokens", (1, None), config.semantic.vocab)[0],
-        coarse=check_tokens(rows["coarse"], "coarse codes", (config.coarse.codebooks, None), codebook),
-        fine=check_tokens(rows["fine"], "fine codes", (config.codec.codebooks, None), codebook),
-    )
-
-
-def _seconds(value: object) -> float:
-    """A length of silence in a report."""
-    if not isinstance(value, int | float) or not 0 <= value <= _MAX_SILENCE:
-        raise ValueError(f"a silence must last 0 … {_MAX_SILENCE} seconds, not {value!r}")
-    return float(value)
+        stored = read_report(Path(path), config)
+        return cls(**stored._asdict(), waveform=np.zeros(0, np.float32), sample_rate=config.codec.sample_rate)

@@ -5,12 +5,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from bark_jax.audio import Waveform
-from bark_jax.speech.speech import Speech, SpokenPiece
+from bark_jax.speech.speech import Speech
+from bark_jax.speech.spoken import Part, SpokenPiece
 
 T = TypeVar("T")
 
@@ -22,13 +23,6 @@ AHEAD = 32  # chunks, of about a second, that are made before somebody takes the
 
 class Abandoned(Exception):
     """Ends work whose consumer has gone."""
-
-
-class Part(NamedTuple):
-    """What comes next of a speech."""
-
-    samples: Waveform  # [any] float32
-    piece: SpokenPiece | None = None  # the piece that ends with them
 
 
 def work_ahead(work: Callable[[Check], Iterable[T]], most: int) -> Generator[T]:

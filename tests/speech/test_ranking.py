@@ -2,17 +2,20 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import jax
 import numpy as np
 import pytest
 
 from bark_jax import Bark, BarkConfig, Settings, Voice
-from bark_jax.generation import EmptyGeneration
+from bark_jax.engine import Engine
+from bark_jax.generation import EmptyGeneration, Tokens
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import SettingsError
-from bark_jax.speech.ranking import Score, clipping_share, silence_share
+from bark_jax.speech.ranking import best_take, clipping_share, silence_share
+from bark_jax.speech.spoken import Score
 from bark_jax.stages.semantic import merge_prompt, prompt_rows
 from bark_jax.text import encode_text
 
@@ -99,6 +102,52 @@ def test_only_if_all_takes_are_empty_there_is_nothing_to_hear(bark: Bark) -> Non
         ranked = bark.best_of("Hello", 3, seed=0, min_eos_p=1e-9)
     assert ranked.best.seconds == 0
     assert {score.total for score in ranked.scores} == {-math.inf}
+
+
+class Takes:
+    """An engine of takes that are made already: how probable each is, and its audio."""
+
+    def __init__(self, takes: list[tuple[float | None, float]]) -> None:
+        self.config = BarkConfig.tiny()
+        self.probabilities = [probability for probability, _ in takes]
+        self.silence = [silence for _, silence in takes]
+        self.decoded: list[int] = []
+
+    def score_semantic(self, ids: Any, semantic: Any, options: Any) -> list[float | None]:
+        return [self.probabilities[int(own[0])] for own in semantic]
+
+    def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        take = int(codes[0, 0])
+        self.decoded.append(take)
+        samples = np.full(24_000, 0.5, np.float32)
+        samples[: round(self.silence[take] * 24_000)] = 0
+        return iter(np.split(samples, 4))
+
+
+def choose(takes: Takes, rows: int = 2) -> tuple[int, Score, list[np.ndarray]]:
+    count = len(takes.silence)
+    tokens = [Tokens(np.array([i]), np.full((2, 1), i), np.full((8, 1), i)) for i in range(count)]
+    options = [Options(voice=None, seed=i, settings=Settings()) for i in range(count)]
+    return best_take(cast(Engine, takes), [np.zeros(1, np.int32)] * count, options, tokens, rows)
+
+
+def test_the_best_take_is_found_without_decoding_those_that_cannot_win() -> None:
+    rng = np.random.default_rng(0)
+    spared = 0
+    for count in rng.integers(1, 7, size=60):
+        takes = Takes(
+            [(rng.choice([None, -3.0, -2.5, *rng.uniform(-4, -2, 3)]), s) for s in rng.choice([0, 0.1, 0.5], count)]
+        )
+        take, score, samples = choose(takes)
+        totals = [
+            -math.inf if p is None else p - 2 * s for p, s in zip(takes.probabilities, takes.silence, strict=True)
+        ]
+        assert take == totals.index(max(totals)), "of equals the earlier one"
+        assert score.total == pytest.approx(max(totals), abs=0.03)
+        assert sum(map(len, samples)) == 24_000
+        assert len(set(takes.decoded)) == len(takes.decoded), "nothing is decoded twice"
+        spared += count - len(takes.decoded)
+    assert spared > 30
 
 
 @pytest.mark.parametrize("n", [0, 1.5, True])

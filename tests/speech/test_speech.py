@@ -18,13 +18,14 @@ import psutil
 import pytest
 import soundfile
 
-from bark_jax import Bark, BarkConfig, Join, Settings, Speech, Voice
+from bark_jax import Bark, BarkConfig, Delivery, Join, Settings, Speech, Voice
 from bark_jax.audio import AudioError
-from bark_jax.generation import EmptyGeneration
+from bark_jax.generation import EmptyGeneration, Tokens
 from bark_jax.inputs import derive_seed
 from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
-from bark_jax.speech.speech import SpeechError
+from bark_jax.sharding import platform
+from bark_jax.speech.report import SpeechError
 from bark_jax.text import TextError
 from bark_jax.voices.voice import VoiceError
 
@@ -126,6 +127,54 @@ def test_another_length_of_text_compiles_nothing(bark: Bark, voice: Voice, speec
         bark.speak("One. [pause] Two. [pause] Three. [pause] Four. [pause] Five.", voice, **SHORT)
         bark.speak("One.", **SHORT)
     assert compiled == []
+
+
+@pytest.fixture
+def batches(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows every batch has, of an engine that makes nothing of them."""
+    sizes: list[int] = []
+    made = Tokens(*(np.ones(shape, np.int32) for shape in (4, (2, 6), (8, 6))))
+
+    def generate_tokens(ids: Any, options: Any, progress: Any) -> tuple[list[Tokens], dict[str, float]]:
+        sizes.append(len(ids))
+        return [made] * len(ids), {}
+
+    monkeypatch.setattr(bark.engine, "generate_tokens", generate_tokens)
+    monkeypatch.setattr(bark.engine, "score_semantic", lambda ids, semantic, options: [-1.0] * len(ids))
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("device", "streamed", "delivery", "expected"),
+    [
+        ("cpu", False, {}, [1] * 7),
+        ("cpu", False, {"best_of": 2}, [1] * 14),
+        ("cpu", False, {"batch_size": 2}, [2, 2, 2, 1]),
+        ("gpu", False, {}, [4, 4]),
+        ("gpu", True, {}, [1, 4, 2]),
+        ("gpu", False, {"batch_size": 8}, [8]),
+        ("gpu", False, {"batch_size": 5}, [5, 2]),
+        ("gpu", False, {"best_of": 2, "batch_size": 2}, [2] * 7),
+        ("gpu", False, {"best_of": 2, "batch_size": 8}, [8, 8]),
+    ],
+)
+def test_batches_are_of_few_sizes(
+    bark: Bark, voice: Voice, batches: list[int], monkeypatch: pytest.MonkeyPatch, device: str, streamed: bool,
+    delivery: dict[str, Any], expected: list[int],
+) -> None:  # fmt: skip
+    """Seven pieces in one voice: by default one at a time on CPUs, 4 elsewhere; a stream begins with one."""
+    monkeypatch.setattr("bark_jax.speech.speaking.platform", lambda network: device)
+    text = " [pause] ".join(["One."] * 7)
+    if streamed:
+        list(bark.stream(text, voice, seed=1, **delivery))
+    else:
+        bark.speak(text, voice, seed=1, **delivery)
+    assert batches == expected
+
+
+def test_the_device_is_that_of_the_weights(bark: Bark) -> None:
+    assert platform(bark.semantic) == "cpu"
+    assert Delivery().rows_at_once("cpu") == 1
 
 
 def test_the_best_of_several_takes_is_kept(bark: Bark) -> None:

@@ -1,0 +1,129 @@
+"""What is decided before a long text is spoken, and who has which voice while it is."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bark_jax.config import BarkConfig
+from bark_jax.frontend import Frontend, VoiceSource
+from bark_jax.generation import Tokens
+from bark_jax.inputs import derive_seed, naming
+from bark_jax.settings import Settings
+from bark_jax.speech.delivery import Delivery
+from bark_jax.speech.record import make_folder
+from bark_jax.speech.report import SpeechError, check_report_path, read_report
+from bark_jax.speech.script import Piece, Script
+from bark_jax.speech.spoken import SpokenPiece
+from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.voice import Voice
+
+MIN_VOICE = 0.5  # seconds of a piece that later ones take their voice from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A text to be spoken, with all choices made and checked."""
+
+    script: Script
+    ids: Sequence[np.ndarray]  # of each piece's text
+    voices: Mapping[str | None, Voice | None]  # of each speaker; None: whoever is not named
+    seed: int
+    settings: Settings
+    delivery: Delivery
+    report: Path | None  # written while the pieces are made
+    folder: Path | None  # for a file of each piece
+    kept: tuple[SpokenPiece, ...] = ()  # the first pieces, as an earlier run left them in the report
+
+
+class Cast:
+    """Which voice each speaker has by now."""
+
+    def __init__(self, job: Job, config: BarkConfig) -> None:
+        self.given = job.voices
+        self.keep_voice = job.delivery.keep_voice
+        self.shortest = MIN_VOICE * config.semantic.rate_hz  # semantic tokens of a voice
+        self.own: dict[str | None, Voice] = {}  # those taken from the speakers' own pieces
+
+    def voice(self, speaker: str | None) -> Voice | None:
+        """What the speaker's next piece is spoken with."""
+        return self.own.get(speaker) or self.given.get(speaker)
+
+    def is_settled(self, speaker: str | None) -> bool:
+        """Whether the speaker's next piece leaves his voice as it is."""
+        if self.keep_voice == "rolling":
+            return False
+        return speaker in self.own or (self.keep_voice == "fixed" and self.given.get(speaker) is not None)
+
+    def hear(self, index: int, speaker: str | None, tokens: Tokens) -> None:
+        """The speaker has said a piece, which is a voice unless it is too short."""
+        if len(tokens.semantic) >= self.shortest and not self.is_settled(speaker):
+            self.own[speaker] = Voice(**tokens._asdict(), name=f"piece {index}")
+
+    def count_ready(self, pieces: Sequence[Piece]) -> int:
+        """How many of the pieces, from the first on, can be spoken side by side: each has its voice already."""
+        changing = set()
+        for count, piece in enumerate(pieces):
+            if piece.speaker in changing:
+                return count
+            if not self.is_settled(piece.speaker):
+                changing.add(piece.speaker)
+        return len(pieces)
+
+
+def plan(
+    frontend: Frontend, text: str, voice: VoiceSource, voices: Mapping[str, VoiceSource], seed: int | None,
+    settings: Settings | None, overrides: Mapping[str, Any], report: str | Path | None = None,
+    pieces: str | Path | None = None,
+) -> Job:  # fmt: skip
+    """Check and complete what `Bark.speak` was given, cut the text, encode it, and read what is there of it."""
+    if not isinstance(voices, Mapping):
+        raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
+    delivery, other = Delivery.split(overrides)
+    report = None if report is None else Path(report)
+    if report:
+        check_report_path(report)
+    stored = read_report(report, frontend.config) if report and report.exists() else None
+    seed = stored.seed if seed is None and stored else seed
+    options = frontend.options(voice, seed, settings, **other)
+    cast: dict[str | None, Voice | None] = {None: options.voice}
+    for speaker, source in voices.items():
+        with naming(f"the voice of {speaker}"):
+            cast[speaker] = frontend.find_voice(source)
+    script = frontend.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
+    job = Job(
+        script=script, ids=[frontend.encode(piece.text) for piece in script.pieces],
+        voices=cast, seed=options.seed, settings=options.settings, delivery=delivery, report=report,
+        folder=None if pieces is None else make_folder(Path(pieces)),
+    )  # fmt: skip
+    return dataclasses.replace(job, kept=_keep(job, stored.pieces, frontend.config)) if stored else job
+
+
+def _keep(job: Job, pieces: Sequence[SpokenPiece], config: BarkConfig) -> tuple[SpokenPiece, ...]:
+    """The pieces of an earlier run, with today's pauses. Raises SpeechError if they are not those of this job."""
+    if len(pieces) > len(job.script.pieces):
+        raise _other_speech(job, f"it has {len(pieces)} pieces, this text {len(job.script.pieces)}")
+    cast, kept = Cast(job, config), []
+    for index, (said, piece) in enumerate(zip(pieces, job.script.pieces, strict=False)):
+        voice = cast.voice(piece.speaker)
+        same = {
+            "text": said.piece.text == piece.text,
+            "speaker": said.piece.speaker == piece.speaker,
+            "voice": said.voice == voice,
+            "seed": said.seed == derive_seed(job.seed, index, said.take),
+            "settings": said.settings == job.settings,
+            "number of takes": said.takes == job.delivery.best_of,
+        }
+        if not all(same.values()):
+            differing = ", ".join(name for name, agrees in same.items() if not agrees)
+            raise _other_speech(job, f"its piece {index} has another {differing}")
+        cast.hear(index, piece.speaker, said.tokens)
+        kept.append(dataclasses.replace(said, piece=piece, voice=voice))
+    return tuple(kept)
+
+
+def _other_speech(job: Job, problem: str) -> SpeechError:
+    return SpeechError(f"the report {job.report} is of another speech: {problem}; give another file, or delete it")
