@@ -54,10 +54,14 @@ class Bark:
         voice_folder: Path | None = None,
         mesh: Mesh | None = None,
         offload: bool = False,
+        name: str | None = None,
     ) -> None:
-        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded."""
+        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded.
+
+        name: of the model, kept in its clips.
+        """
         self.config = config
-        self.engine = Engine(config, networks, mesh=mesh, offload=offload)
+        self.engine = Engine(config, networks, mesh=mesh, offload=offload, name=name)
         self.frontend = Frontend(
             config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process,
             make_fine=self._make_fine,
@@ -139,15 +143,18 @@ class Bark:
         if str(source).startswith(RANDOM):
             config = BarkConfig.preset(str(source).removeprefix(RANDOM))
             return cls.from_config(
-                config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload
-            )
+                config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload,
+                name=str(source),
+            )  # fmt: skip
         dtypes, mesh = _dtypes(dtype, param_dtype), check_mesh(mesh)
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
         put = placement(mesh, offload=offload)
         networks = {name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in NETWORKS}
         voices = folder / "voices"
-        return cls(config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload)
+        return cls(
+            config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload, name=str(source)
+        )
 
     @classmethod
     def from_config(
@@ -159,11 +166,15 @@ class Bark:
         param_dtype: str | None = None,
         mesh: Mesh | None = None,
         offload: bool = False,
+        name: str | None = None,
     ) -> Self:
-        """A model with random weights (noise comes out) and the built-in tokenizer; options as in `from_pretrained`."""
+        """A model with random weights (noise comes out) and the built-in tokenizer; options as in `from_pretrained`.
+
+        name: of the model, kept in its clips.
+        """
         mesh = check_mesh(mesh)
         networks = random_networks(config, key, put=placement(mesh, offload=offload), **_dtypes(dtype, param_dtype))
-        return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload)
+        return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload, name=name)
 
     @overload
     def generate(

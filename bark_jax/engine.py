@@ -39,13 +39,18 @@ class Engine:
     """Four networks on their devices, and the stages that run them on batches of any size."""
 
     def __init__(
-        self, config: BarkConfig, networks: Mapping[str, nnx.Module], *, mesh: Mesh | None = None, offload: bool = False
-    ) -> None:
-        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded."""
+        self, config: BarkConfig, networks: Mapping[str, nnx.Module], *, mesh: Mesh | None = None,
+        offload: bool = False, name: str | None = None,
+    ) -> None:  # fmt: skip
+        """networks: where they are to be used: on the mesh if there is one; in NumPy arrays to be offloaded.
+
+        name: of the model, kept in its clips.
+        """
         self.config = config
         self.networks = {name: networks[name] for name in NETWORKS}
         self.mesh = mesh
         self.offload = offload
+        self.name = name
 
     def network(self, name: str) -> nnx.Module:
         """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
@@ -69,7 +74,9 @@ class Engine:
         timings["codec"] = time.perf_counter() - started
         rate = self.config.codec.sample_rate
         return [
-            Generation(text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, **made._asdict())
+            Generation(
+                text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, model=self.name, **made._asdict()
+            )
             for t, o, w, made in zip(texts, options, waveforms, tokens, strict=True)
         ]
 

@@ -48,6 +48,7 @@ class Generation(Sound):
     semantic: np.ndarray  # [N] int32
     coarse: np.ndarray  # [2, T] int32
     fine: np.ndarray  # [8, T] int32
+    model: str | None = field(default=None, compare=False)  # that made it, as it was given to `Bark.from_pretrained`
     # Seconds per stage, of the whole batch; the first call of a shape compiles.
     timings: Mapping[str, float] = field(compare=False)
 
@@ -66,12 +67,12 @@ class Generation(Sound):
     ) -> Voice:
         """This clip as the voice of later ones; its seed and text go with it. Raises VoiceError for an empty clip.
 
-        language: a tag, such as "de". model: the name of the one that made the clip.
+        language: a tag, such as "de". model: the name of the one that made the clip, by default that it was loaded by.
         """
         if not self.fine.size:
             raise VoiceError("an empty clip cannot be a voice: try another seed")
         metadata = VoiceMetadata(
-            language=language, description=description, model=model,
+            language=language, description=description, model=model or self.model,
             seed=int(self.seed), text=self.text[:MAX_CHARACTERS],
         )  # fmt: skip
         return Voice(semantic=self.semantic, coarse=self.coarse, fine=self.fine, metadata=metadata)

@@ -29,14 +29,16 @@ def kept(library: Path) -> Path:
 
 
 def test_all_names_are_listed(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
-    code, out, _ = run(capsys, "voices")
+    code, out, err = run(capsys, "voices")
     rows = [line.split() for line in out.splitlines()]
     assert code == 0
     assert rows[0] == ["ana", "pt-BR", "library", "calm"]
     assert rows[1][:3] == ["broken", "-", "library"]
     assert "cannot read" in out.splitlines()[1]
-    assert len(rows) == 2 + 271
-    assert ["v2/en_speaker_6", "en", "published"] in rows
+    assert len(rows) == 2 + 2 + 271
+    assert ["adam", "en", "nano", "espeak-ng,", "adam"] in rows
+    assert ["v2/en_speaker_6", "en", "published", "not", "here"] in rows
+    assert "not here come with the published models: --model suno/bark-small" in err
     assert run(capsys, "voices", "list")[1] == out
 
 
@@ -80,7 +82,7 @@ def test_published_voices_are_chosen_by_language(capsys: pytest.CaptureFixture[s
     entries = json.loads(out)
     assert code == 0
     assert len(entries) == 20
-    assert {(entry["source"], entry["language"], entry["path"]) for entry in entries} == {("published", "de", None)}
+    assert {(entry["source"], entry["language"], entry["here"]) for entry in entries} == {("published", "de", False)}
 
 
 def test_a_voice_is_shown(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
@@ -126,6 +128,16 @@ def test_voices_are_saved_with_what_is_known(capsys: pytest.CaptureFixture[str],
         (["show", "broken"], "cannot read the voice"),
         (["show", "v2/de_speaker_3"], "published voice v2/de_speaker_3 is not here"),
         (["save", "ana", "ana"], "--force"),
+        (["save", "ana", "Adam", "--model", "nano"], "nano has a voice adam of its own"),
+        (["save", "adam", "EVE"], "nano has a voice eve of its own"),
+        (["save", "ana", "None"], "is not a name for a voice"),
+        (["save", "me.wav", "me"], "me.wav is a recording"),
+        (["delete", "adam"], "only voices of your library can be deleted"),
+        (["delete", "v2/de_speaker_3"], "only voices of your library can be deleted"),
+        (["delete", "odd.npz"], "odd.npz is a file, not a voice of your library"),
+        (["delete", "anna"], "did you mean ana?"),
+        (["repair", "odd.npz"], "odd.npz cannot be used: semantic holds 10001"),
+        (["repair", "ana", "ana"], "--force"),
         (["save", "ana", "a?b"], "is not a name for a voice"),
         (["save", "ana", "other", "--language", "German"], "not 'German'"),
         (["save", "odd.npz", "odd"], "odd.npz cannot be used: semantic holds 10001"),
@@ -142,3 +154,64 @@ def test_errors_are_one_line(
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert sorted(path.name for path in kept.iterdir()) == ["ana.npz", "broken.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.npz"]
+
+
+def test_nano_names_its_default_voice(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = json.loads(run(capsys, "voices", "--model", "nano", "--json")[1])
+    assert {entry["name"]: entry["default"] for entry in entries} == {"adam": False, "eve": True}
+
+
+@pytest.mark.parametrize("name", ["ana", "ANA", "friends/ana"])
+def test_voices_are_deleted(capsys: pytest.CaptureFixture[str], library: Path, name: str) -> None:
+    path = save_voice(Voice.from_arrays(arrays()), name if "/" in name else "ana")
+    code, _, err = run(capsys, "voices", "delete", name)
+    assert (code, err) == (0, f"deleted {path}\n")
+    assert list(library.iterdir()) == []
+
+
+@pytest.mark.parametrize(("model", "known"), [("random:tiny", True), ("/no/where", False), ("who/knows", False)])
+def test_voices_are_compared_with_the_model_they_name(
+    capsys: pytest.CaptureFixture[str], library: Path, model: str, known: bool
+) -> None:
+    values = arrays(tokens=20)
+    values["semantic_prompt"][-1] = 250  # more than random:tiny has
+    save_voice(Voice.from_arrays(values, metadata=VoiceMetadata(model=model)), "ana")
+    code, out, err = run(capsys, "voices", "check", "ana")
+    assert (code == 0) == (not known)
+    assert ("vocabulary ends at 199" in out) == known
+    assert (f"made by {model}, which is not here" in err) == (not known)
+    assert ("vocabulary ends at 199" in run(capsys, "voices", "show", "ana")[1]) == known
+    assert (run(capsys, "voices", "save", "ana", "copy")[0] == 0) == (not known)
+
+
+def test_nanos_voices_are_good(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "voices", "check", "adam", "Eve")[:2] == (0, "adam: good\nEve: good\n")
+
+
+def test_changes_are_named_by_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.savez(tmp_path / "loose.npz", **{key: array[None] for key, array in arrays().items()})
+    code, out, _ = run(capsys, "voices", "check", str(tmp_path / "loose.npz"))
+    assert code == 0
+    assert "good, with changes to\n  semantic: a leading axis of 1 removed" in out
+
+
+def test_a_wrong_ratio_is_repaired(capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path) -> None:
+    values = arrays(tokens=60)
+    values["semantic_prompt"] = values["semantic_prompt"][:40]
+    file = tmp_path / "long.npz"
+    Voice.from_arrays(values, metadata=VoiceMetadata(language="pt")).save(file)
+    code, out, _ = run(capsys, "voices", "check", str(file))
+    assert code == 2
+    assert "90 frames for 40 semantic tokens" in out
+    assert "`bark-jax voices repair FILE`" in out
+    code, _, err = run(capsys, "voices", "repair", str(file))
+    assert code == 0
+    assert "the last 40 of 40 semantic tokens and 60 of 90 frames are kept" in err
+    assert read_metadata(tmp_path / "long-repaired.npz").language == "pt"
+    assert run(capsys, "voices", "check", str(tmp_path / "long-repaired.npz"))[0] == 0
+    assert run(capsys, "voices", "repair", str(file), "long")[0] == 0
+    assert run(capsys, "voices", "repair", "long")[0] == 0
+    assert {"long.npz", "long-repaired.npz"} <= {path.name for path in kept.iterdir()}
+    assert run(capsys, "voices", "repair", str(file), str(file))[0] == 0
+    assert Voice.load(file).fine.shape == (8, 60)

@@ -78,6 +78,23 @@ def test_it_stops_by_itself(bark: Bark, clips: list[Generation]) -> None:
         assert len(clip.semantic) < bark.config.semantic.max_new
 
 
+def test_eve_is_the_default_voice(bark: Bark, clips: list[Generation]) -> None:
+    text, voice = CLIPS[1]
+    assert voice == "eve"
+    clip = bark.generate(text, seed=1)
+    np.testing.assert_array_equal(clip.semantic, clips[1].semantic)
+    assert clip.as_voice().metadata.model == NANO
+    assert not np.array_equal(bark.generate(text, "none", seed=1).semantic, clip.semantic)
+
+
+def test_speakers_without_a_voice_keep_their_own(bark: Bark) -> None:
+    speech = bark.speak("Hello.\nANNA: It is cold.", voices={"ANNA": None}, seed=0, max_seconds=0.5)
+    assert [said.voice and said.voice.name for said in speech.pieces] == ["eve", None]
+    again = bark.respeak(speech, 1, seed=speech.pieces[1].seed)
+    assert again.pieces[1].voice is None
+    np.testing.assert_array_equal(again.pieces[1].tokens.semantic, speech.pieces[1].tokens.semantic)
+
+
 def test_a_clip_of_a_batch_is_what_it_is_alone(bark: Bark, clips: list[Generation]) -> None:
     for index in (0, len(CLIPS) - 1):
         text, voice = CLIPS[index]

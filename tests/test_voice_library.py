@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from bark_jax.config import BarkConfig
 from bark_jax.voices.errors import VoiceError
-from bark_jax.voices.library import Located, catalogue, find_voice, list_voices, locate, save_voice, voice_file
+from bark_jax.voices.library import (
+    Located,
+    catalogue,
+    choose_voice,
+    delete_voice,
+    find_voice,
+    list_voices,
+    locate,
+    save_voice,
+    voice_file,
+)
 from bark_jax.voices.metadata import VoiceMetadata
 from bark_jax.voices.names import VOICE_NAMES
 from bark_jax.voices.voice import Voice
@@ -291,3 +301,50 @@ def test_published_voices_load(shared_data: Path) -> None:
     for name in names:
         with np.load(shared_data / "voices" / f"{name}.npz") as file:
             assert_same(find_voice(name, shared_data / "voices", PUBLISHED), dict(file))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "taken"),
+    [
+        ("nano", "adam", True), ("nano", "Eve", True), ("nano", "announcer", False),
+        ("suno/bark-small", "announcer", True), ("suno/bark", "V2/EN_Speaker_6", True), ("suno/bark", "adam", False),
+        ("{model}", "Announcer", True), ("{model}", "adam", False), ("/no/where", "adam", False), (None, "adam", False),
+    ],
+)  # fmt: skip
+def test_names_of_the_models_own_voices_are_refused(
+    folder: Path, library: Path, model: str | None, name: str, taken: bool
+) -> None:
+    voice = mine(model=model and model.format(model=folder.parent))
+    if not taken:
+        assert save_voice(voice, name).is_file()
+        return
+    with pytest.raises(VoiceError, match="of its own, which would always be used instead: take another name"):
+        save_voice(voice, name)
+    assert not library.exists()
+
+
+def test_deleted_voices_leave_no_empty_folders(library: Path) -> None:
+    path, other = save_voice(mine(), "friends/old/me"), save_voice(mine(), "friends/you")
+    assert delete_voice("Friends/Old/Me") == path
+    assert [file for file in library.rglob("*") if file.is_file()] == [other]
+    assert not path.parent.exists()
+    with pytest.raises(VoiceError, match="no voice 'friends/old/me'"):
+        locate("friends/old/me")
+    delete_voice("friends/you")
+    assert list(library.iterdir()) == []
+
+
+def test_a_model_may_name_a_default_voice(folder: Path) -> None:
+    assert choose_voice(None, TINY, folder) is choose_voice(None, TINY, None) is None
+    (folder / "default.txt").write_text("v2/en_speaker_6\n")
+    voice = choose_voice(None, TINY, folder)
+    assert voice is not None
+    assert voice.name == "v2/en_speaker_6"
+    assert choose_voice("none", TINY, folder) is choose_voice("None", TINY, folder) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"nobody", b"../outside", b"\xff", b"a" * 2000])
+def test_a_default_voice_that_is_none_is_named(folder: Path, content: bytes) -> None:
+    (folder / "default.txt").write_bytes(content)
+    with pytest.raises(VoiceError, match=r"default\.txt"):
+        choose_voice(None, TINY, folder)

@@ -14,7 +14,7 @@ from bark_jax.inputs import naming
 from bark_jax.layouts import NANO
 from bark_jax.loading import resolve
 from bark_jax.voices.errors import VoiceError
-from bark_jax.voices.library import find_voice
+from bark_jax.voices.library import default_voice, find_voice
 from bark_jax.voices.voice import Voice
 
 DEFAULT_MODEL = "suno/bark-small"
@@ -46,8 +46,13 @@ class Model:
         found: dict[str | None, Voice | None] = {}
         for speaker, voice in cast.items():
             with nullcontext() if speaker is None else naming(f"the voice of {speaker}"):
-                found[speaker] = None if voice is None else find_voice(voice, self.voice_folder, self.config)
+                found[speaker] = self._find_voice(speaker, voice)
         return found
+
+    def _find_voice(self, speaker: str | None, voice: str | None) -> Voice | None:
+        if voice is not None:
+            return find_voice(voice, self.voice_folder, self.config)
+        return default_voice(self.voice_folder, self.config) if speaker is None else None
 
 
 def find_model(name: str, *, progress: bool = True) -> Model:

@@ -37,7 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"what to use, with a warning, if the hub cannot be reached, such as {NANO}",
     )  # fmt: skip
     parser.add_argument(
-        "--voice", help="a name (see bark-jax voices --model …), an .npz file, or what three .npy files begin with"
+        "--voice",
+        help="a name (see bark-jax voices --model …), an .npz file, or what three .npy files begin with; none for "
+        "no voice, not even the model's default one",
     )
     _add_outputs(parser)
     _add_reports(parser)
@@ -89,7 +91,7 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     if options.figure is not None:
         check_figure(options.figure)
     if options.save_voice is not None:
-        voice_file(options.save_voice, overwrite=options.force)
+        voice_file(options.save_voice, overwrite=options.force, model=options.model or DEFAULT_MODEL)
     Settings().replace(**settings)
     if options.seed is not None:
         check_seed(options.seed)

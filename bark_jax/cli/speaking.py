@@ -23,6 +23,7 @@ from bark_jax.layouts import NANO
 from bark_jax.measuring import compilations
 from bark_jax.speech.speech import Speech
 from bark_jax.text import normalize
+from bark_jax.voices.names import NO_VOICE
 from bark_jax.voices.voice import Voice
 
 _NANO_SPEAKS = (
@@ -76,7 +77,7 @@ def _speak(
 
         if is_speech(bark, text, options):
             return speak(bark, text, cast, settings, options, report)
-        return bark.generate(normalize(text), cast[None], seed=options.seed, progress=report, **settings)
+        return bark.generate(normalize(text), cast[None] or NO_VOICE, seed=options.seed, progress=report, **settings)
 
 
 def _name_untaught(tokenizer: Tokenizer, result: Generation | Speech) -> None:

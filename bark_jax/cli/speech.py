@@ -18,6 +18,7 @@ from bark_jax.speech.delivery import KEEP_VOICE, Delivery
 from bark_jax.speech.sentences import LANGUAGES
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
+from bark_jax.voices.names import NO_VOICE
 
 if TYPE_CHECKING:
     from bark_jax.bark import Bark
@@ -102,7 +103,7 @@ def speak(
     progress: "StageProgress",
 ) -> Speech:  # fmt: skip
     """Speak the text, to whoever listens meanwhile."""
-    voice, speakers = cast[None], {name: voice for name, voice in cast.items() if name is not None}
+    voice, speakers = cast[None] or NO_VOICE, {name: voice for name, voice in cast.items() if name is not None}
     arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
     arguments |= {"report": options.report, "pieces": options.pieces} | delivery_of(options) | settings
     if options.force and options.report is not None:

@@ -92,7 +92,7 @@ def plan(
     cast: dict[str | None, Voice | None] = {None: options.voice}
     for speaker, source in voices.items():
         with naming(f"the voice of {speaker}"):
-            cast[speaker] = frontend.find_voice(source)
+            cast[speaker] = None if source is None else frontend.find_voice(source)
     script = frontend.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
     job = Job(
         script=script, ids=[frontend.encode(piece.text) for piece in script.pieces],

@@ -28,6 +28,7 @@ from bark_jax.speech.spoken import Part, SpokenPiece, sum_timings
 from bark_jax.speech.streaming import AHEAD, Check, Stream
 from bark_jax.stages.progress import StageProgress
 from bark_jax.text import normalize
+from bark_jax.voices.names import NO_VOICE
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def respeak(
     piece = said.piece if text is None else dataclasses.replace(said.piece, text=normalize(text))
     take = said.take + 1
     seed = derive_seed(speech.seed, index, take) if seed is None else seed
-    options = frontend.options(said.voice, seed, settings or said.settings, **overrides)
+    options = frontend.options(said.voice or NO_VOICE, seed, settings or said.settings, **overrides)
     ids = frontend.encode(piece.text)
     (tokens,), timings = engine.generate_tokens([ids], [options], progress)
     again = SpokenPiece(

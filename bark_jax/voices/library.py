@@ -186,11 +186,19 @@ def choose_voice(
 
 
 def default_voice(folder: Path | None, config: BarkConfig) -> Voice | None:
-    """The voice that a model speaks with when none is asked for, named in the file `default.txt` of its voices.
+    """The voice that a model speaks with when none is asked for; None if it names none. Raises VoiceError."""
+    if folder is None or (name := default_name(folder)) is None:
+        return None
+    return Located(name=name, source="model", path=folder / f"{name}.npz").load(config)
 
-    Without that file, None. Raises VoiceError if it does not name a voice of the folder.
+
+def default_name(folder: Path) -> str | None:
+    """The name in the file `default.txt` of a model's voices, if there is one.
+
+    Raises VoiceError if it is not that of a voice in the folder.
     """
-    if folder is None or not (file := folder / _DEFAULT).is_file():
+    file = folder / _DEFAULT
+    if not file.is_file():
         return None
     try:
         with open_plain(file, _MAX_DEFAULT) as stream:
@@ -199,7 +207,7 @@ def default_voice(folder: Path | None, config: BarkConfig) -> Voice | None:
         raise VoiceError(f"cannot read the name of the model's default voice, {file}: {error}") from error
     if name not in _scan(folder):
         raise VoiceError(f"{file} names {quote(name)}, which is no voice of the model: correct or delete that file")
-    return Located(name=name, source="model", path=folder / f"{name}.npz").load(config)
+    return name
 
 
 def save_voice(voice: Voice, name: str, *, overwrite: bool = False, folder: Path | None = None) -> Path:
@@ -247,7 +255,7 @@ def own_voices(model: str | Path) -> Collection[str]:
         return _scan(NANO_VOICES)
     if model in PUBLISHED_MODELS:
         return VOICE_NAMES
-    return _scan(Path(model).expanduser() / "voices")
+    return _scan(Path(model).expanduser() / "voices")  # of a folder
 
 
 def delete_voice(spec: str, *, folder: Path | None = None) -> Path:
