@@ -205,7 +205,7 @@ class Bark:
         name of one (`v2/en_speaker_6`); by default the model's default voice, if it has one, and "none" for none. seed,
         0 … 2³² − 1: the same one gives the same audio; by default a fresh one, kept in the result. settings: how to
         sample (default: the checkpoint's); overrides: single fields of it, such as `semantic_temperature=0.5`.
-        progress: called as each stage goes on.
+        progress: called as each stage advances.
 
         A list of texts gives a list of clips, made side by side. Voice, seed and settings are then one for all, or a
         list or tuple with one for each; overrides are for all. Every clip is, token for token, what it would be alone
@@ -299,7 +299,7 @@ class Bark:
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Speech:
-        """A speech, or one in a file of `Speech.save_report`, with one piece, counted from 0, spoken anew.
+        """A speech, or one in a file of `Speech.save_report`, with one piece, counted from 0, spoken again.
 
         By default with its voice, settings and text, and the seed of its next take. All other pieces stay as they are,
         even those that had this one for a voice. Raises SpeechError, TextError, SettingsError.

@@ -90,7 +90,7 @@ class Generation(Sound):
         """Keep this clip as a voice in the user's library: `generate(voice=name)` then speaks with it.
 
         name: or a path that ends in .npz. folder: another library. Returns the file. Raises VoiceError for what cannot
-        be a name, one that is taken if not told to overwrite, and an empty clip; see `as_voice` for the rest.
+        be a name, a name that is taken unless `overwrite` is set, and an empty clip; see `as_voice` for the rest.
         """
         voice = self.as_voice(language=language, description=description, model=model)
         return save_voice(voice, name, overwrite=overwrite, folder=folder)

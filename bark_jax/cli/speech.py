@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bark_jax.audio import AudioError, pcm_bytes
+from bark_jax.cli.console import note
 from bark_jax.cli.models import Cast
 from bark_jax.files import check_writable, replacing
 from bark_jax.settings import SettingsError
@@ -106,8 +107,11 @@ def speak(
     voice, speakers = cast[None] or NO_VOICE, {name: voice for name, voice in cast.items() if name is not None}
     arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
     arguments |= {"report": options.report, "pieces": options.pieces} | delivery_of(options) | settings
-    if options.force and options.report is not None:
-        options.report.unlink(missing_ok=True)
+    if options.report is not None and options.report.exists():
+        if options.force:
+            options.report.unlink()
+        elif not options.quiet:
+            note(f"{options.report} is there already: only what it lacks is spoken (--force starts over)")
     try:
         if not (options.stream or options.play):
             return bark.speak(text, voice, **arguments)

@@ -27,7 +27,7 @@ class Delivery:
     language: str = "en"  # of the text, for abbreviations and numbers
     pauses: Pauses = field(default_factory=Pauses)
     join: Join = field(default_factory=Join)
-    batch_size: int | None = None  # clips made side by side, takes included; None: by the device, see `rows_at_once`
+    batch_size: int | None = None  # clips made side by side, takes included; None: see `Engine.batch_size`
     best_of: int = 1  # takes of every piece, of which the best is kept (see `bark_jax.speech.ranking`)
 
     def __post_init__(self) -> None:
@@ -49,10 +49,3 @@ class Delivery:
         names = {f.name for f in dataclasses.fields(cls)}
         own = {name: value for name, value in overrides.items() if name in names}
         return cls(**own), {name: value for name, value in overrides.items() if name not in names}
-
-    def rows_at_once(self, platform: str) -> int:
-        """Clips made side by side where the weights are on such a device ("cpu", "gpu", "tpu").
-
-        By default one on CPUs, where a batch takes as long as its clips one after the other, and 4 elsewhere.
-        """
-        return self.batch_size or (1 if platform == "cpu" else 4)

@@ -25,7 +25,7 @@ class Join:
     """How pieces become one waveform. Raises SettingsError naming the field that is out of range.
 
     Silence is shortened at both ends of a piece, never inside. Then the piece is faded in and out. A pause is exactly
-    so many samples of silence between two pieces; without one they overlap by `fade`, which is a cross-fade.
+    its length of silence between two pieces; without one they overlap by `fade`, which is a cross-fade.
     """
 
     silence_db: float = SILENCE_DB  # what stays below this is silence
@@ -156,7 +156,7 @@ class Joiner:
         self.held = np.concatenate([before, self.held[overlap:]])
 
     def _emit(self, held_back: int) -> Waveform:
-        """All that is held, but for so many samples."""
+        """All that is held, except for the last samples."""
         certain, self.held = np.split(self.held, [len(self.held) - held_back])
         self.emitted += len(certain)
         return certain

@@ -23,8 +23,6 @@ from bark_jax.engine import Engine
 from bark_jax.generation import Generation, Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import SettingsError
-from bark_jax.sharding import platform
-from bark_jax.speech.delivery import Delivery
 from bark_jax.speech.joining import loud_windows
 from bark_jax.speech.spoken import Score
 from bark_jax.stages.progress import StageProgress
@@ -53,11 +51,10 @@ def best_of(
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise SettingsError(f"n must be an integer ≥ 1, not {n!r}")
     takes = [dataclasses.replace(options, seed=derive_seed(options.seed, 0, take)) for take in range(n)]
-    rows = Delivery().rows_at_once(platform(engine.networks["semantic"]))
     clips: list[Generation] = []
-    for own in batches(takes, rows):
+    for own in batches(takes, engine.batch_size):
         clips += engine.generate_clips([text] * len(own), [ids] * len(own), own, progress)
-    probabilities = log_probabilities(engine, [ids] * n, takes, [clip.semantic for clip in clips], rows)
+    probabilities = log_probabilities(engine, [ids] * n, takes, [clip.semantic for clip in clips], engine.batch_size)
     # The scores of all takes are returned, so all of them are decoded: the penalties need their audio.
     scores = [
         score_take(clip.seed, probability, clip.waveform, clip.sample_rate)

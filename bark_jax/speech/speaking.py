@@ -17,7 +17,6 @@ from bark_jax.frontend import Frontend
 from bark_jax.generation import Tokens, warn_if_empty
 from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import Settings
-from bark_jax.sharding import platform
 from bark_jax.speech.joining import Join, Joiner
 from bark_jax.speech.planning import Cast, Job
 from bark_jax.speech.ranking import batches, best_take
@@ -110,7 +109,7 @@ def _perform(engine: Engine, job: Job, progress: StageProgress | None, *, hurry:
     for index, said in enumerate(job.kept):
         cast.hear(index, said.piece.speaker, said.tokens)
         yield Made(said)
-    rows = job.delivery.rows_at_once(platform(engine.networks["semantic"]))
+    rows = job.delivery.batch_size or engine.batch_size
     while done < len(pieces):
         most = 1 if hurry and not done else max(1, rows // job.delivery.best_of)
         batch = range(done, done + cast.count_ready(pieces[done : done + most]))

@@ -70,8 +70,8 @@ Work: TypeAlias = Callable[[Check | None], Generator[Part]]
 class Stream:
     """A text being spoken (`Bark.stream`): iterate over it, once, for its audio in chunks, float32 [any].
 
-    The work begins with the iteration, and goes on in a thread while a chunk is used. It stops when the iteration does,
-    for whatever reason: `break`, an exception, or `close` of the iterator.
+    The work begins with the iteration, and continues in a thread while a chunk is used. It stops when the iteration
+    does: by `break`, an exception, or `close` of the iterator.
     """
 
     def __init__(self, work: Work, finish: Callable[..., Speech], sample_rate: int, *, ahead: int = AHEAD) -> None:

@@ -18,11 +18,12 @@ import psutil
 import pytest
 import soundfile
 
-from bark_jax import Bark, BarkConfig, Delivery, Join, Settings, Speech, Voice
+from bark_jax import Bark, BarkConfig, Join, Settings, Speech, Voice
 from bark_jax.audio import AudioError
 from bark_jax.generation import EmptyGeneration, Tokens
 from bark_jax.inputs import derive_seed
 from bark_jax.measuring import compilations
+from bark_jax.models.parameters import map_parameters
 from bark_jax.settings import SettingsError
 from bark_jax.sharding import platform
 from bark_jax.speech.report import SpeechError
@@ -163,7 +164,7 @@ def test_batches_are_of_few_sizes(
     delivery: dict[str, Any], expected: list[int],
 ) -> None:  # fmt: skip
     """Seven pieces in one voice: by default one at a time on CPUs, 4 elsewhere; a stream begins with one."""
-    monkeypatch.setattr("bark_jax.speech.speaking.platform", lambda network: device)
+    monkeypatch.setattr("bark_jax.engine.platform", lambda network: device)
     text = " [pause] ".join(["One."] * 7)
     if streamed:
         list(bark.stream(text, voice, seed=1, **delivery))
@@ -172,9 +173,14 @@ def test_batches_are_of_few_sizes(
     assert batches == expected
 
 
-def test_the_device_is_that_of_the_weights(bark: Bark) -> None:
-    assert platform(bark.semantic) == "cpu"
-    assert Delivery().rows_at_once("cpu") == 1
+def test_the_device_is_that_of_the_weights(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        platform(bark.semantic) == platform(map_parameters(lambda _, value: np.asarray(value), bark.semantic)) == "cpu"
+    )
+    assert bark.engine.batch_size == 1
+    mesh = jax.make_mesh((1,), ("data",))
+    monkeypatch.setattr("bark_jax.engine.platform", lambda network: "gpu")
+    assert Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh).engine.batch_size == 4
 
 
 def test_the_best_of_several_takes_is_kept(bark: Bark) -> None:
@@ -282,7 +288,7 @@ def test_a_saved_speech_comes_back(bark: Bark, voice: Voice, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("from_file", [False, True])
-def test_one_piece_is_spoken_anew(bark: Bark, speech: Speech, tmp_path: Path, from_file: bool) -> None:
+def test_one_piece_is_spoken_again(bark: Bark, speech: Speech, tmp_path: Path, from_file: bool) -> None:
     source: Speech | Path = speech
     if from_file:
         source = tmp_path / "report.json"
