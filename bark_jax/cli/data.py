@@ -1,4 +1,4 @@
-"""`bark-jax data`: training data of recordings and their transcripts."""
+"""`bark-jax data`: training data from recordings and their transcripts."""
 
 import argparse
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ _UNITS = {"audio": "recording", "clusters": "round", "tokens": "clip"}
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The one action there is."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    _add_prepare(actions.add_parser("prepare", help="make a folder of training data of recordings and transcripts"))
+    _add_prepare(actions.add_parser("prepare", help="make a folder of training data from recordings and transcripts"))
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Two steps: the recordings at the codec's sample rate, then their tokens. Run it with --only-audio to train a "
-        "codec, and once more without to add the tokens. What cannot be used is left out, and named in a report."
+        "codec, then without it to add the tokens. What cannot be used is left out and named in a report."
     )
     parser.set_defaults(run=_prepare)
     parser.add_argument("recordings", type=Path, metavar="FOLDER", help="audio files, and folders of them")
@@ -48,7 +48,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
                         help="semantic_tokens.npz of other data (default: clusters of these)")  # fmt: skip
     choice.add_argument("--seed", type=int, default=0, help="of the clusters (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make everything anew, whatever DATA holds")
+    parser.add_argument("--overwrite", action="store_true", help="discard what DATA holds and start again")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
 
 

@@ -11,11 +11,11 @@ from bark_jax.config import NETWORKS
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
     parser.add_argument("stage", choices=NETWORKS, help="which of the four networks")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to train how, in TOML")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings, in TOML")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides",
                         help="change a setting of the file, such as train.steps=100; may be repeated")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
-                        help="begin again; without it, a run that was stopped goes on where it was")  # fmt: skip
+                        help="start again; without it, a stopped run resumes")  # fmt: skip
     add_compile_cache(parser.add_argument_group("the machine"))
 
 

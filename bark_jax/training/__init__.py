@@ -14,15 +14,17 @@ from bark_jax.training.batches import (
     semantic_example,
     stack,
 )
-from bark_jax.training.codec import sample_codebooks
+from bark_jax.training.codec import Assignments, codec_loss, sample_codebooks
 from bark_jax.training.config import CodecTraining, LoraConfig, TrainConfig
 from bark_jax.training.dataset import AudioClips, Clip, TokenClips, open_audio, open_tokens
+from bark_jax.training.losses import Loss, coarse_loss, fine_loss, semantic_loss
 from bark_jax.training.run import RunConfig, Schedule, run_training
 from bark_jax.training.semantic_tokens import KMeansTokenizer, SemanticTokenizer
 from bark_jax.training.shards import DataError
 from bark_jax.training.step import Metrics, Trainer, TrainState
 
 __all__ = [
+    "Assignments",
     "AudioClips",
     "Clip",
     "CoarseBatch",
@@ -32,6 +34,7 @@ __all__ = [
     "FineBatch",
     "KMeansTokenizer",
     "LoraConfig",
+    "Loss",
     "Metrics",
     "RunConfig",
     "Schedule",
@@ -43,7 +46,10 @@ __all__ = [
     "Trainer",
     "TrainingError",
     "coarse_examples",
+    "coarse_loss",
+    "codec_loss",
     "fine_example",
+    "fine_loss",
     "open_audio",
     "open_tokens",
     "run_training",
@@ -52,5 +58,6 @@ __all__ = [
     "sample_fine",
     "sample_waveform",
     "semantic_example",
+    "semantic_loss",
     "stack",
 ]

@@ -64,7 +64,7 @@ Example = TypeVar("Example", SemanticBatch, CoarseBatch, FineBatch, CodecBatch)
 
 
 def stack(examples: Sequence[Example], rows: int | None = None) -> Example:
-    """A batch of the examples, filled up to so many rows by copies of the first that nothing is learned from.
+    """A batch of the examples, filled up to `rows` by copies of the first, from which nothing is learned.
 
     Semantic and coarse batches end soon after their longest row (M, L: its length, rounded up), so there are about a
     dozen lengths, each of which is compiled. Raises TrainingError when there is no example, or more than `rows`.
@@ -201,7 +201,7 @@ def sample_fine(config: BarkConfig, clip: Voice, rng: np.random.Generator) -> Fi
 
 
 def sample_waveform(waveform: np.ndarray, samples: int, rng: np.random.Generator) -> CodecBatch:
-    """A random stretch of so many samples of a mono waveform; a shorter one is followed by silence.
+    """A random stretch of a mono waveform, float32 [samples]; a shorter one is followed by silence.
 
     Raises TrainingError unless it is one channel of finite samples.
     """

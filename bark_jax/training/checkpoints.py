@@ -1,9 +1,9 @@
-"""Checkpoints of a training run: everything that a run must know to go on bit for bit as if it had not stopped.
+"""Checkpoints of a training run: everything that a run needs to resume bit for bit as if it had never stopped.
 
 checkpoints/<steps taken>/   one of Orbax's folders, which appears under its name when it is complete:
     state                    the TrainState, arrays by dotted path
     progress                 JSON: the feed's position, and what is logged next
-    run                      JSON: what the run is; another one does not go on from here
+    run                      JSON: what the run is; another one cannot resume here
 """
 
 import logging
@@ -52,7 +52,7 @@ class Checkpoints:
                 self._manager.close()
         except RunError:
             time.sleep(_PATIENCE)
-            if error is None:  # else that is what is to be told
+            if error is None:  # else that error is the one to report
                 raise
         finally:
             self._quiet.__exit__(None, None, None)
@@ -146,7 +146,7 @@ def _naming(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax tells its log what it then raises, and forgets those writes that fail after the first."""
+    """Orbax logs what it then raises, and drops writes that fail after the first."""
     logger, report = logging.getLogger("absl"), sys.unraisablehook
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -23,7 +23,7 @@ _LEAST = 1e-5  # magnitude, so that roots have slopes
 
 
 class Codebooks(NamedTuple):
-    """The quantiser's tables and the moving averages they are made of: table = sums / use."""
+    """The quantiser's tables and the moving averages behind them: table = sums / use."""
 
     table: Array  # [K, V, C] float32
     use: Array  # [K, V] float32: how often a codeword is chosen, 1 being the average of its codebook
@@ -118,13 +118,13 @@ def _assign(codes: Array, rest: Array, weight: Array, size: int, key: Array) -> 
 
 
 def _draw_vectors(key: Array, vectors: Array, count: int) -> Array:
-    """So many random ones of the vectors [..., C] → [count, C]."""
+    """Random ones of the vectors [..., C] → [count, C]."""
     flat = vectors.reshape(-1, vectors.shape[-1])
     return flat[jax.random.randint(key, (count,), 0, len(flat))]
 
 
 def start_codebooks(table: Array) -> Codebooks:
-    """The averages that a table [K, V, C] is made of, all its codewords used alike."""
+    """The averages behind a table [K, V, C], all its codewords used alike."""
     return Codebooks(jnp.array(table), jnp.ones(table.shape[:2], jnp.float32), jnp.array(table))
 
 

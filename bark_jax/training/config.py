@@ -7,6 +7,7 @@ from typing import Any
 from bark_jax.errors import TrainingError
 
 DTYPES = ("float32", "bfloat16")  # of the computation; trained parameters are float32
+LONGEST_WARMUP = 500  # steps, unless the configuration says otherwise
 OPTIMIZERS = ("adamw", "muon")  # the latter for the matrices of transformers' blocks, AdamW for all else
 
 
@@ -56,12 +57,12 @@ class TrainConfig:
     steps: int = 10_000  # of the optimiser, after which the learning rate has reached its end
     learning_rate: float = 3e-4  # the highest, after the warm-up
     final_learning_rate: float = 0.1  # where the cosine ends, as a share of the highest
-    warmup_steps: int = 500
+    warmup_steps: int | None = None  # a tenth of the steps, but not more than LONGEST_WARMUP
     weight_decay: float = 0.1  # of matrices and kernels; vectors (biases, scales) have none
     beta1: float = 0.9  # of AdamW
     beta2: float = 0.95
     clip_norm: float = 1.0  # the gradients' norm, all parameters together, is cut to this
-    microbatches: int = 1  # a batch is worked through in so many parts, whose gradients are added
+    microbatches: int = 1  # parts of a batch, whose gradients are accumulated
     average_decay: float = 0.999  # of the moving average of the parameters
     dtype: str = "float32"  # of the computation: one of DTYPES
     trainable: tuple[str, ...] = ("*",)  # patterns of dotted paths; the other parameters stay as they are
@@ -73,7 +74,7 @@ class TrainConfig:
         require(self, "steps", self.steps >= 1, "≥ 1")
         require(self, "learning_rate", 0 < self.learning_rate < math.inf, "> 0")
         require(self, "final_learning_rate", 0 <= self.final_learning_rate <= 1, "in 0 … 1")
-        require(self, "warmup_steps", 0 <= self.warmup_steps < self.steps, "less than steps")
+        require(self, "warmup_steps", 0 <= self.warmup < self.steps, f"in 0 … {self.steps - 1}, less than steps")
         require(self, "weight_decay", self.weight_decay >= 0, "≥ 0")
         for name in ("beta1", "beta2", "average_decay"):
             require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
@@ -82,6 +83,11 @@ class TrainConfig:
         require(self, "dtype", self.dtype in DTYPES, " or ".join(DTYPES))
         require(self, "trainable", len(self.trainable) > 0, "patterns of dotted paths")
         require(self, "seed", 0 <= self.seed < 2**32, "in 0 … 2³² − 1")
+
+    @property
+    def warmup(self) -> int:
+        """Steps in which the learning rate rises."""
+        return min(LONGEST_WARMUP, self.steps // 10) if self.warmup_steps is None else self.warmup_steps
 
 
 def require(config: Any, name: str, fits: bool, what: str) -> None:

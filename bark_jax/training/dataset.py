@@ -26,7 +26,7 @@ from bark_jax.files import replacing
 from bark_jax.training.shards import AGAIN, DataError, Shards, has_types, read_index
 from bark_jax.voices.voice import Voice
 
-FORMAT, VERSION = "bark_jax data", 1  # raised with every change to the layout
+FORMAT, VERSION = "bark_jax data", 2  # raised with every change to the layout
 FULL_SCALE = 2**15  # of int16: a sample of 1.0
 _FACTS: dict[str, type] = {"name": str, "text": str, "speaker": str}  # that an index knows of a clip
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class AudioManifest:
     """What the recordings are."""
 
-    source: str  # hash of the files and rules they were made of
+    source: str  # hash of the files and rules they were made from
     clips: int
     seconds: float
     sample_rate: int  # Hz
@@ -49,6 +49,8 @@ class TokenManifest:
 
     source: str  # hash of what they were made with
     codec: str  # SHA-256 of the codec's file
+    semantic_tokens: str  # fingerprint of their tokenizer
+    clusters: str  # where that came from: "given", or "seed 0" if it was fitted to the recordings
     clips: int
     seconds: float
     semantic_vocab: int
@@ -77,7 +79,7 @@ class Clip:
 
 
 class _Clips(Sequence[T]):
-    """A sequence made of what reads one clip, with the facts that the lines of an index tell of all."""
+    """A sequence over a function that reads one clip, with what the index says of each."""
 
     def __init__(self, index: Sequence[dict[str, Any]]) -> None:
         self.names: list[str] = [line["name"] for line in index]
@@ -120,7 +122,7 @@ class AudioClips(_Clips[npt.NDArray[np.float32]]):
 class TokenClips(_Clips[Clip]):
     """Clips of tokens. `names`, `texts`, `speakers`, and the counts `tokens` and `frames` are of the same order.
 
-    `codec` is the SHA-256 of the codec's file that made the codes.
+    `codec` is the SHA-256 of the codec's file that made the codes, `semantic_tokens` the fingerprint of the tokenizer.
     """
 
     def __init__(self, folder: Path, manifest: TokenManifest, coarse_codebooks: int) -> None:
@@ -128,7 +130,7 @@ class TokenClips(_Clips[Clip]):
         super().__init__(index)
         self.tokens = [line["tokens"] for line in index]
         self.frames = [line["frames"] for line in index]
-        self.codec = manifest.codec
+        self.codec, self.semantic_tokens = manifest.codec, manifest.semantic_tokens
         self._codebooks, self._coarse = manifest.codebooks, coarse_codebooks
         self._shards = Shards(folder, "tokens", np.int32, index)
         for line in index:

@@ -1,4 +1,4 @@
-"""Clips → batches without end: shuffled anew in every epoch, of clips of about the same length, windows at random.
+"""Clips → batches without end: reshuffled in every epoch, of clips of about the same length, windows at random.
 
 The same again for the same seed.
 
@@ -107,7 +107,7 @@ class Feed(Iterator[Batch]):
 
     @property
     def state(self) -> dict[str, Any]:
-        """The position, as JSON would hold it: `restore` goes on from there."""
+        """The position, as JSON would hold it: for `restore`."""
         return self._iterator.get_state()
 
     def restore(self, state: dict[str, Any]) -> None:

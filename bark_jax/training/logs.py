@@ -1,6 +1,7 @@
-"""What a run tells while it goes on: lines for people, metrics.jsonl, and events for TensorBoard."""
+"""The log of a run: lines for people, metrics.jsonl, and events for TensorBoard."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ EVENTS = "tensorboard"
 
 
 class Meter:
-    """Means over the steps since they were last taken. Its state is JSON: a run that goes on goes on counting."""
+    """Means over the steps since they were last taken. Its state is JSON, so that a resumed run continues the count."""
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
         self.steps: int = state["steps"] if state else 0
@@ -36,14 +37,14 @@ class Meter:
         self.steps += 1
 
     def take(self) -> dict[str, float]:
-        """The means; what comes next is counted anew."""
+        """The means; counting starts again."""
         means = {name: total / self.steps for name, total in self.sums.items()}
         self.steps, self.sums = 0, {}
         return means
 
 
 class Log:
-    """The log of a run of so many steps, in its folder, from a step on: what it had said of later ones is forgotten.
+    """The log of a run of `steps` steps, in its folder, from `step` on: entries of later steps are removed.
 
     say: is given the lines for people. Raises RunError when the files cannot be written.
     """
@@ -70,7 +71,7 @@ class Log:
                 self._metrics.close()
                 self._events.close()
         except RunError:
-            if error is None:  # else that is what is to be told
+            if error is None:  # else that error is the one to report
                 raise
 
     def restart_clock(self, step: int) -> None:
@@ -81,20 +82,20 @@ class Log:
         """Means over the steps since the last line."""
         speed = (step - self.step) / (time.monotonic() - self._since)
         self.restart_clock(step)
-        self._write(step, {**means, "learning_rate": learning_rate, "steps_per_second": speed}, "train")
+        known = {} if math.isnan(learning_rate) else {"learning_rate": learning_rate}
+        self._write(step, {**means, **known, "steps_per_second": speed}, "train")
         losses = [f"{name} {value:.4f}" for name, value in means.items() if name != "gradient_norm"]
-        rates = [f"lr {learning_rate:.1e}", f"{speed:.2f} steps/s"] if speed else [f"lr {learning_rate:.1e}"]
+        rates = [*(f"lr {rate:.1e}" for rate in known.values()), *([f"{speed:.2f} steps/s"] if speed else [])]
         left = [f"{describe_seconds((self.steps - step) / speed)} left"] if speed else []
         self.say("  ".join([f"step {step}/{self.steps}", *losses, *rates, *left]))
 
     def validation(self, step: int, losses: Mapping[str, float]) -> None:
         """Losses on held-out clips."""
         self._write(step, {f"validation_{name}": value for name, value in losses.items()}, "validation")
-        told = [f"{name} {value:.4f}" for name, value in losses.items()]
-        self.say("  ".join([f"step {step}/{self.steps}", "validation", *told]))
+        shown = [f"{name} {value:.4f}" for name, value in losses.items()]
+        self.say("  ".join([f"step {step}/{self.steps}", "validation", *shown]))
 
     def _write(self, step: int, values: Mapping[str, float], group: str) -> None:
-        from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
         tags = [(f"{group}/{name.removeprefix('validation_')}", value) for name, value in values.items()]
@@ -102,15 +103,19 @@ class Log:
         with _naming(self.folder):
             self._metrics.write(json.dumps({"step": step, **values}) + "\n")
             self._metrics.flush()
-            self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
-            self._events.flush()
+            self._add_event(step, summary=summary)
 
     def _purge(self, step: int) -> None:
-        """Tell TensorBoard that events of later steps are void."""
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        """Void the events of later steps, for TensorBoard."""
+        from tensorboardX.proto.event_pb2 import SessionLog
 
-        start = SessionLog(status=SessionLog.START)
-        self._events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._add_event(step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def _add_event(self, step: int, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._events.write_event(Event(wall_time=time.time(), step=step, **content))
+        self._events.flush()
 
 
 def _forget(path: Path, step: int) -> None:

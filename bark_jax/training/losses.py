@@ -22,7 +22,7 @@ from bark_jax.training.batches import CoarseBatch, FineBatch, SemanticBatch
 
 
 class Loss(NamedTuple):
-    """A sum over so many terms; `mean` is what is minimised."""
+    """A sum and its number of terms; `mean` is what is minimised."""
 
     total: Array  # float32 scalar
     terms: Array  # float32 scalar

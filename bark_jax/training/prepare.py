@@ -1,7 +1,7 @@
 """Recordings and a table of transcripts → a folder of training data (see dataset.py), made once.
 
 There are two steps: audio, then tokens, which need a trained codec. Each counts once the manifest says so. What was
-made of the same before is kept, so a run that was cut short goes on after its last whole step.
+made before from the same sources is kept, so an interrupted run resumes after its last complete step.
 """
 
 import dataclasses
@@ -20,27 +20,28 @@ from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
 from bark_jax.training.prepare_audio import StepProgress, prepare_audio
 from bark_jax.training.prepare_tokens import check_tokenizer, prepare_tokens
-from bark_jax.training.semantic_tokens import KMeansTokenizer
+from bark_jax.training.semantic_tokens import CLUSTERS, KMeansTokenizer
 from bark_jax.training.shards import DataError
 from bark_jax.training.transcripts import LeftOut, Recordings, Transcript, read_transcripts
 
-REPORT, CLUSTERS = "report.jsonl", "semantic_tokens.npz"
+REPORT = "report.jsonl"
 _SHARD = re.compile(r"(?:audio|tokens)-\d{5,}\.npy|\.partial-[0-9a-f]{16}\.\w+")
 _FILES = {"manifest.json", "audio.jsonl", "tokens.jsonl", REPORT, CLUSTERS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What data are made of, and where."""
+    """What to prepare, and where."""
 
     recordings: Path  # a folder
     transcripts: Path  # the table of what is said in them
     to: Path  # the folder of data
     model: Path  # a folder with config.json and, but for audio alone, codec.safetensors and a tokenizer of texts
     only_audio: bool = False  # which is what a codec learns from
-    semantic_tokens: Path | None = None  # a KMeansTokenizer's file; without one it is fitted to the recordings
+    # A KMeansTokenizer's file, for a model that has none of its own; without either, one is fitted to the recordings.
+    semantic_tokens: Path | None = None
     seed: int = 0  # of that fit
-    overwrite: bool = False  # make everything anew
+    overwrite: bool = False  # discard what the folder holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +63,17 @@ class Prepared:
 class _Ingredients:
     """What tokens are made with."""
 
-    source: str  # hash of all of it
+    source: str  # hash of all but the tokenizer of recordings
     codec: str  # SHA-256 of the codec's file
-    tokenizer: KMeansTokenizer | None  # that was given
+    tokenizer: KMeansTokenizer | None  # the model's own, or one that was given
+    clusters: str  # as in TokenManifest
 
 
 def prepare(job: Preparation, progress: StepProgress = lambda step, done, total: None) -> Prepared:
     """Make a folder of data, or what it lacks. progress is called with (step, done, in all).
 
-    Raises DataError for recordings, a table or a tokenizer that cannot be used, for data that were made of something
-    else (unless told to overwrite), and when a file cannot be written; CheckpointError and TextError for the model's.
+    Raises DataError for recordings, a table or a tokenizer that cannot be used, for data that were made from something
+    else (unless overwrite is set), and when a file cannot be written; CheckpointError and TextError for the model's.
     """
     config = read_config(job.model)
     ingredients = None if job.only_audio else _ingredients(job, config)
@@ -99,13 +101,30 @@ def _ingredients(job: Preparation, config: BarkConfig) -> _Ingredients:
     if not file.is_file():
         raise DataError(f"{job.model} has no codec yet: prepare with --only-audio, and train the codec with that")
     texts, codec = load_tokenizer(job.model), _hash_file(file)
-    tokenizer, clusters = None, f"seed {job.seed}"
-    if job.semantic_tokens is not None:
-        tokenizer, clusters = KMeansTokenizer.load(job.semantic_tokens), _hash_file(job.semantic_tokens)
-        check_tokenizer(tokenizer, config)
+    tokenizer = _tokenizer(job, config)
     limits = [config.semantic.max_new, config.semantic.max_text]
-    source = _hash_values([codec, clusters, texts.to_str(), expected_numbers(config), limits])
-    return _Ingredients(source=source, codec=codec, tokenizer=tokenizer)
+    source = _hash_values([codec, texts.to_str(), expected_numbers(config), limits])
+    clusters = "given" if tokenizer else f"seed {job.seed}"
+    return _Ingredients(source=source, codec=codec, tokenizer=tokenizer, clusters=clusters)
+
+
+def _tokenizer(job: Preparation, config: BarkConfig) -> KMeansTokenizer | None:
+    """The model's own, else the one that is given. Raises DataError when those differ."""
+    files = [file for file in (job.semantic_tokens, own_clusters(job.model)) if file is not None]
+    tokenizers = [KMeansTokenizer.load(file) for file in files]
+    for tokenizer in tokenizers:
+        check_tokenizer(tokenizer, config)
+    if len({tokenizer.fingerprint for tokenizer in tokenizers}) > 1:
+        raise DataError(
+            f"{files[0]} makes other semantic tokens than {files[1]}, which {job.model} speaks: leave out "
+            "--semantic-tokens, or prepare for another model"
+        )
+    return tokenizers[-1] if tokenizers else None
+
+
+def own_clusters(model: Path) -> Path | None:
+    """The file of the semantic tokens that a model speaks, if it has one."""
+    return file if (file := model / CLUSTERS).is_file() else None
 
 
 def _audio_source(job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript]) -> str:
@@ -135,13 +154,13 @@ def _hash_values(values: list[Any]) -> str:
 
 
 def _kept(job: Preparation, source: str) -> Manifest | None:
-    """What the folder holds already, if that was made of the same; else it is empty now."""
+    """What the folder holds already, if it was made from the same sources; else it is emptied."""
     if (job.to / "manifest.json").exists() and not job.overwrite:
         manifest = read_manifest(job.to)
         if manifest.audio.source != source:
             raise DataError(
-                f"{job.to} was made of other recordings, transcripts or at another sample rate: choose another folder, "
-                "or --overwrite it"
+                f"{job.to} was made from other recordings or transcripts, or at another sample rate: choose another "
+                "folder, or --overwrite it"
             )
         return manifest
     if job.to.exists():
@@ -182,7 +201,9 @@ def _make_audio(
 def _has_tokens(to: Path, manifest: Manifest, ingredients: _Ingredients) -> bool:
     if manifest.tokens is None:
         return False
-    if manifest.tokens.source != ingredients.source:
+    tokenizer, made = ingredients.tokenizer, manifest.tokens
+    same = made.semantic_tokens == tokenizer.fingerprint if tokenizer else made.clusters == ingredients.clusters
+    if not same or made.source != ingredients.source:
         raise DataError(
             f"the tokens in {to} were made with another codec, tokenizer or config: choose another folder, or "
             "--overwrite it"
@@ -202,7 +223,14 @@ def _make_tokens(
         )  # fmt: skip
     tokenizer.save(job.to / CLUSTERS)
     tokens, left_out = prepare_tokens(
-        job.to, job.model, config, tokenizer, source=ingredients.source, codec=ingredients.codec, progress=progress
+        job.to,
+        job.model,
+        config,
+        tokenizer,
+        source=ingredients.source,
+        codec=ingredients.codec,
+        clusters=ingredients.clusters,
+        progress=progress,
     )
     _write_report(job.to, [*(line for line in _read_report(job.to) if line.step == "audio"), *left_out])
     _require_clips(job.to, tokens.clips, left_out)
@@ -221,7 +249,7 @@ def _read_report(to: Path) -> list[LeftOut]:
     try:
         lines = (to / REPORT).read_text(encoding="utf-8").splitlines()
         return [LeftOut(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):  # it is for people: whatever they did to it
+    except (OSError, ValueError, TypeError):  # it is for people, who may have edited it
         return []
 
 

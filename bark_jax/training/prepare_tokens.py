@@ -28,7 +28,7 @@ Tokens = npt.NDArray[np.int32]
 
 def prepare_tokens(
     to: Path, model: Path, config: BarkConfig, tokenizer: SemanticTokenizer, *, source: str, codec: str,
-    progress: StepProgress,
+    clusters: str, progress: StepProgress,
 ) -> tuple[TokenManifest, list[LeftOut]]:  # fmt: skip
     """Write the tokens of the recordings in a folder of data, beside them and in their order.
 
@@ -56,7 +56,11 @@ def prepare_tokens(
     writer.close()
     seconds = sum(line["frames"] for line in writer.index) / config.codec.frame_rate_hz
     numbers = expected_numbers(config)
-    return TokenManifest(source=source, codec=codec, clips=len(usable), seconds=seconds, **numbers), left_out
+    made = TokenManifest(
+        source=source, codec=codec, semantic_tokens=tokenizer.fingerprint, clusters=clusters, clips=len(usable),
+        seconds=seconds, **numbers,
+    )  # fmt: skip
+    return made, left_out
 
 
 def check_tokenizer(tokenizer: SemanticTokenizer, config: BarkConfig) -> None:
@@ -69,7 +73,7 @@ def check_tokenizer(tokenizer: SemanticTokenizer, config: BarkConfig) -> None:
 
 
 def align(config: BarkConfig, semantic: Tokens, codes: Tokens, samples: int) -> tuple[Tokens, Tokens]:
-    """Tokens [M] and codes [K, T] of a clip of so many samples, cut to the same time at the end.
+    """Tokens [M] and codes [K, T] of a clip, cut at the end to the same duration.
 
     T becomes M frames' worth, rounded: T = round(M · frame rate / token rate). Raises DataError when the tokens are not
     of the rate that the model has.
@@ -86,7 +90,7 @@ def align(config: BarkConfig, semantic: Tokens, codes: Tokens, samples: int) -> 
 
 
 def count_frames(config: BarkConfig, tokens: int) -> int:
-    """Frames that are learned beside so many semantic tokens; not more than `count_tokens` had samples for."""
+    """Frames that are learned beside a number of semantic tokens; never more than the samples behind them hold."""
     return round(tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
 
 

@@ -3,7 +3,7 @@
     run_training(RunConfig.load("codec.toml"), "codec")
 
 The folder of the run holds checkpoints, metrics.jsonl, events for TensorBoard and audio samples. A run that is there is
-gone on with: killed at any step and begun again, it ends in the same network, bit for bit.
+resumed: killed at any step and started again, it ends in the same network, bit for bit.
 """
 
 import importlib.util
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+import jax
 import numpy as np
+import optax
 from filelock import FileLock, Timeout
 from jax.sharding import Mesh
 
@@ -31,8 +33,18 @@ from bark_jax.training.feed import Examples, Feed, facts, hold_out, validation_b
 from bark_jax.training.logs import EVENTS, METRICS, Log, Meter
 from bark_jax.training.run_config import RunConfig, Schedule
 from bark_jax.training.samples import Samples, make_samples
-from bark_jax.training.starting import check_codec, check_model, first_network, identity, prepare_model, with_codebooks
-from bark_jax.training.step import Metrics, Parameters, Trainer, TrainState
+from bark_jax.training.starting import (
+    check_codec,
+    check_model,
+    check_semantic_tokens,
+    first_network,
+    identity,
+    keep_semantic_tokens,
+    prepare_model,
+    read_model_config,
+    with_codebooks,
+)
+from bark_jax.training.step import LossFunction, Metrics, Parameters, Trainer, TrainState
 
 __all__ = ["RunConfig", "Schedule", "run_training"]
 
@@ -50,25 +62,32 @@ def run_training(
     clips: Sequence[Any] | None = None,
     restart: bool = False,
     mesh: Mesh | None = None,
+    transform: optax.GradientTransformation | None = None,
+    loss: LossFunction | None = None,
     say: Say = print,
 ) -> Path:
     """Train one network, one of `NETWORKS`, and write it into the model's folder: the path of its file.
 
     clips: in place of those in `config.data`: waveforms for the codec, else `Clip`s. restart: forget the run that is in
-    the folder. mesh: several devices, see `bark_jax.sharding`. say: is given what there is to tell, line by line.
+    the folder. mesh: several devices, see `bark_jax.sharding`. transform, loss: an optimiser and a loss of one's own,
+    see `Trainer`; a run continues with those it was begun with. say: is called with each line of the log.
 
     Ctrl-C saves a checkpoint, then raises KeyboardInterrupt. Raises TrainingError for what cannot be trained, and of
     its kinds RunError for what cannot be written or read in the folder of the run, and DivergenceError when the loss is
     not finite; CheckpointError for folders of models. Checkpoints written before an error remain.
     """
     check_libraries()
-    prepare_model(config)
-    model = checkpoint.read_config(config.model)
-    trainer = Trainer(config=model, stage=stage, train=config.train, lora=config.lora, mesh=mesh)
+    model = read_model_config(config)
+    trainer = Trainer(
+        config=model, stage=stage, train=config.train, lora=config.lora, mesh=mesh, transform=transform,
+        loss_function=loss,
+    )  # fmt: skip
     if clips is None:
         clips = (open_audio if stage == "codec" else open_tokens)(config.data, model)
     check_codec(config, clips)
+    check_semantic_tokens(config, stage, clips)
     with _locked(config.run):
+        prepare_model(config)
         if restart:
             _clear(config.run)
         return _train(trainer, config, clips, restart, say)
@@ -77,7 +96,7 @@ def run_training(
 def check_libraries() -> None:
     """Raise TrainingError when a library that only training needs is not installed."""
     if missing := [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]:
-        raise TrainingError(f"training needs {', '.join(missing)}: pip install 'bark-jax[train]'")
+        raise TrainingError(f"training needs {', '.join(missing)}: pip install '.[train]' in a checkout of bark_jax")
 
 
 def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: bool, say: Say) -> Path:
@@ -95,6 +114,7 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)
+        keep_semantic_tokens(config, trainer.stage, clips)
         step = int(state.step)
         say(_describe(trainer, config, len(training), len(held_out), step))
         with Log(config.run, step=step, steps=config.train.steps, say=say) as log:
@@ -124,8 +144,11 @@ def _begin(
 
 
 def _describe(trainer: Trainer, config: RunConfig, training: int, held_out: int, step: int) -> str:
-    where = f"goes on from step {step}" if step else f"begins with {config.start or 'random weights'}"
-    return f"{trainer.stage}: {training} clips to learn, {held_out} held out; {config.run} {where}"
+    where = f"resumes at step {step}" if step else f"starts from {config.start or 'random weights'}"
+    about = f"{trainer.stage}: {training} clips to learn, {held_out} held out; {config.run} {where}"
+    if trainer.transform or config.train.warmup_steps is not None:
+        return about
+    return f"{about}; the learning rate rises for {config.train.warmup} steps (train.warmup_steps)"
 
 
 @dataclass(kw_only=True)
@@ -229,14 +252,15 @@ class _Loop:
         self._save(state)
         self.store.wait()
         raise KeyboardInterrupt(
-            f"interrupted: step {self.step} is saved in {self.store.folder}; the same command goes on from there"
+            f"interrupted: step {self.step} is saved in {self.store.folder}; the same command resumes there"
         )
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Only one run at a time works in a folder, which is made. Raises RunError."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    """Only one run at a time works in a folder, which is made: one process of each rank. Raises RunError."""
+    rank = jax.process_index()
+    lock = FileLock(folder / (f".lock-{rank}" if rank else ".lock"), timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -14,16 +14,16 @@ from bark_jax.training.config import LoraConfig, TrainConfig, require
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What happens every so many steps, and after the last one; 0 is never. Raises TrainingError."""
+    """After how many steps each thing happens; all happen after the last step, and 0 is never. Raises TrainingError."""
 
     log_every: int = 50
     validate_every: int = 500
     sample_every: int = 1000  # audio of what is learned
-    save_every: int = 500  # a checkpoint of the run, to go on from
+    save_every: int = 500  # a checkpoint, from which the run can be resumed
     export_every: int = 0  # the network into the model's folder, where it always is after the last step
     keep: int = 2  # checkpoints, the newest
     held_out: float = 0.02  # share of the clips that are for validation only
-    samples: int = 4  # held-out clips that audio is made of
+    samples: int = 4  # held-out clips to generate audio for
 
     def __post_init__(self) -> None:
         for name in ("log_every", "save_every", "keep"):
@@ -37,7 +37,7 @@ class RunConfig:
 
     model: Path  # folder with config.json and tokenizer.json; the network trained is written into it
     data: Path  # folder made by `bark-jax data prepare`
-    run: Path  # folder of checkpoints, metrics and samples; a run that is there is gone on with
+    run: Path  # folder of checkpoints, metrics and samples; a run that is there is resumed
     start: str | None = None  # checkpoint to fine-tune, what `Bark.from_pretrained` takes; without: random weights
     batch: int = 16  # examples in a step
     seconds: float = 1.0  # codec: length of an example

@@ -3,6 +3,7 @@
 Axes: N samples, M tokens, D mel bands, V vocabulary.
 """
 
+import hashlib
 import math
 import zipfile
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from bark_jax.training.codec import mel_filters
 from bark_jax.training.kmeans import kmeans, nearest
 from bark_jax.training.shards import DataError
 
+CLUSTERS = "semantic_tokens.npz"  # the tokenizer's file, in a folder of data or of a model
 BANDS = 80
 WINDOW = 0.032  # seconds
 FLOOR = 1e-3  # added to magnitudes: about what noise of 60 dB below full scale has, so that silence is one sound
@@ -45,6 +47,10 @@ class SemanticTokenizer(Protocol):
     @property
     def rate_hz(self) -> float:
         """Tokens per second."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs between tokenizers that make different tokens: data and models are compared by it."""
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.int32]:
         """A mono waveform, float32 [N] at any sample rate → tokens, int32 [M], M about N / sample_rate · rate_hz."""
@@ -76,6 +82,13 @@ class KMeansTokenizer:
     def vocab(self) -> int:
         """V."""
         return len(self.centroids)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the clusters and rates."""
+        rates = np.array([self.sample_rate, self.rate_hz], "<f8")
+        arrays = (self.centroids, self.mean, self.scale)
+        return hashlib.sha256(b"".join([rates.tobytes(), *(a.astype("<f4").tobytes() for a in arrays)])).hexdigest()
 
     def __call__(self, waveform: Floats, sample_rate: int) -> npt.NDArray[np.int32]:
         """A mono waveform, float32 [N] at any sample rate → tokens, int32 [`count_tokens(N, …)`]. Raises DataError."""
@@ -163,7 +176,7 @@ def _floats(array: npt.NDArray[Any]) -> Floats:
 def _some_spectra(
     waveforms: Sequence[Floats], sample_rate: int, rate_hz: float, most: int, rng: np.random.Generator
 ) -> Floats:
-    """The spectra of random waveforms until there are so many frames, [F, D]."""
+    """The spectra of random waveforms, F = `most` frames at most: [F, D]."""
     found, frames = [np.zeros((0, BANDS), np.float32)], 0
     for index in rng.permutation(len(waveforms)).tolist():
         if frames >= most:
@@ -176,7 +189,7 @@ def _some_spectra(
 
 
 def count_tokens(samples: int, sample_rate: int, rate_hz: float) -> int:
-    """Whole tokens in so many samples."""
+    """Whole tokens in a number of samples."""
     return math.floor(samples / sample_rate * rate_hz)
 
 

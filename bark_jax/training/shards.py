@@ -1,7 +1,7 @@
 """Clips of arrays in few files: written shard by shard, and mapped into memory to be read in any order.
 
 {kind}-00000.npy …  flat arrays, the clips of a shard one after another
-{kind}.jsonl        a line for each clip, in order: its shard, its size there, and the facts that the writer was told
+{kind}.jsonl        a line for each clip, in order: its shard, its size there, and the facts given to the writer
 """
 
 import json
@@ -43,7 +43,7 @@ class ShardWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left, then the index."""
+        """Write the last shard, then the index."""
         self._flush()
         with replacing(_index(self.folder, self.kind)) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.index), encoding="utf-8")
@@ -59,7 +59,7 @@ class ShardWriter:
 class Shards:
     """The clips of one kind in a folder, read as views of mapped files.
 
-    Opening compares every file with its index. A pickle holds the index alone: another process maps the files anew.
+    Opening compares every file with its index. A pickle holds the index alone: another process maps the files itself.
     Raises DataError when a file is missing or damaged.
     """
 
@@ -74,7 +74,7 @@ class Shards:
             ends = np.cumsum(self.size[clips])
             self.begin[clips] = ends - self.size[clips]
             if self._map(shard).shape != (ends[-1],):
-                raise DataError(f"{_shard(folder, kind, shard)} has not the size that its index tells: {AGAIN}")
+                raise DataError(f"{_shard(folder, kind, shard)} does not have the size that its index states: {AGAIN}")
 
     def read(self, clip: int) -> npt.NDArray[Any]:
         """The flat array of that clip, read-only."""

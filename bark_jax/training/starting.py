@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from bark_jax import checkpoint
+from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
 from bark_jax.loading import resolve
@@ -20,13 +21,27 @@ from bark_jax.models.parameters import map_parameters
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
 from bark_jax.training.run_config import RunConfig
+from bark_jax.training.semantic_tokens import CLUSTERS, KMeansTokenizer
+from bark_jax.training.shards import AGAIN
 from bark_jax.training.step import CODEBOOKS, Trainer
+
+SPEAKING = ("semantic", "coarse")  # the stages that learn semantic tokens
+
+
+def read_model_config(config: RunConfig) -> BarkConfig:
+    """Of the model's folder, or of `start` where the folder is not there yet. Raises CheckpointError."""
+    return checkpoint.read_config(_model_folder(config))
 
 
 def prepare_model(config: RunConfig) -> None:
-    """See that there is a folder of the model: a copy of `start`, if that is given and the folder is not there."""
+    """Make the model's folder, a copy of `start`, if that is given and the folder is not there."""
     if config.start and not config.model.exists():
         checkpoint.copy_checkpoint(resolve(config.start, progress=False), config.model)
+
+
+def _model_folder(config: RunConfig) -> Path:
+    """Where the model's files are before the run."""
+    return config.model if config.model.exists() or not config.start else resolve(config.start, progress=False)
 
 
 def check_model(config: RunConfig, stage: str) -> None:
@@ -34,16 +49,65 @@ def check_model(config: RunConfig, stage: str) -> None:
     network = config.model / f"{stage}.safetensors"
     if not config.start and network.exists():
         raise TrainingError(
-            f"{network} is there already, and {config.run} holds no checkpoint to go on from: delete the network, "
-            "begin again over it (--restart), or name a copy of its folder as start to train it further"
+            f"{network} is there already, and {config.run} holds no checkpoint to resume from: delete the network, "
+            "replace it (--restart), or name a copy of its folder as start to train it further"
         )
 
 
 def check_codec(config: RunConfig, clips: Sequence[Any]) -> None:
     """Raise TrainingError when the clips' codes are of another codec than the model's."""
-    file, made_with = config.model / "codec.safetensors", getattr(clips, "codec", None)
+    file, made_with = _model_folder(config) / "codec.safetensors", getattr(clips, "codec", None)
     if made_with is not None and file.exists() and _hash(file) != made_with:
         raise TrainingError(f"the codes in {config.data} are of another codec than {file}: prepare the data again")
+
+
+def check_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) -> None:
+    """Raise TrainingError when the clips' semantic tokens are not those that the model speaks.
+
+    A model with random weights can learn any, and keeps their tokenizer: see `keep_semantic_tokens`.
+    """
+    made_with = getattr(clips, "semantic_tokens", None)
+    if stage not in SPEAKING or made_with is None:
+        return
+    for folder, name in _models(config):
+        clusters = folder / CLUSTERS
+        if clusters.is_file():
+            if KMeansTokenizer.load(clusters).fingerprint != made_with:
+                raise TrainingError(
+                    f"the semantic tokens in {config.data} are of other clusters than {clusters}, which the networks "
+                    f"of {name} learned: prepare the data again with --model {name}"
+                )
+        elif learned := [other for other in SPEAKING if _knows(folder, other, stage, config)]:
+            raise TrainingError(
+                f"{name} has no {CLUSTERS}: its {' and '.join(learned)} networks learned semantic tokens of a "
+                f"tokenizer that is not there (that of the published models was never released), so those in "
+                f"{config.data} mean nothing to it. Train its codec or fine network, start from a model that has its "
+                "own, such as nano, or from random weights in a new folder; from Python, clips=… takes tokens that the "
+                "model has generated itself"
+            )
+
+
+def keep_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) -> None:
+    """Copy the tokenizer of the data into the model's folder, for data to come. Raises TrainingError."""
+    target = config.model / CLUSTERS
+    if stage not in SPEAKING or not hasattr(clips, "semantic_tokens") or target.exists():
+        return
+    tokenizer = KMeansTokenizer.load(config.data / CLUSTERS)
+    if tokenizer.fingerprint != clips.semantic_tokens:
+        raise TrainingError(f"{config.data / CLUSTERS} did not make the tokens beside it: {AGAIN}")
+    tokenizer.save(target)
+
+
+def _models(config: RunConfig) -> list[tuple[Path, str]]:
+    """Folders of the models that the data must fit, and what they are called."""
+    start = [(resolve(config.start, progress=False), config.start)] if config.start else []
+    return [*start, (config.model, str(config.model))]
+
+
+def _knows(folder: Path, network: str, stage: str, config: RunConfig) -> bool:
+    """Whether there is a network that has learned semantic tokens, and that the run does not replace."""
+    replaced = network == stage and folder == config.model
+    return not replaced and (folder / f"{network}.safetensors").exists()
 
 
 def first_network(trainer: Trainer, config: RunConfig) -> nnx.Module:
@@ -66,7 +130,9 @@ def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[
     values = {
         "stage": trainer.stage,
         "model": dataclasses.asdict(trainer.config),
-        "train": dataclasses.asdict(config.train),
+        "train": dataclasses.asdict(config.train) | {"warmup_steps": config.train.warmup},
+        "transform": None if trainer.transform is None else "own",
+        "loss": None if trainer.loss_function is None else getattr(trainer.loss_function, "__qualname__", "own"),
         "lora": dataclasses.asdict(config.lora) if config.lora else None,
         "start": _hash(start) if start else None,
         "batch": config.batch,
@@ -77,6 +143,7 @@ def identity(trainer: Trainer, config: RunConfig, clips: Sequence[Any]) -> dict[
             "clips": len(clips),
             "names": hashlib.sha256(names).hexdigest(),
             "codec": getattr(clips, "codec", None),
+            "semantic_tokens": getattr(clips, "semantic_tokens", None),
         },
     }
     return json.loads(json.dumps(values))

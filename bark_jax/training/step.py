@@ -1,4 +1,4 @@
-"""One training step of any of the four networks: gradients, clipping, AdamW or Muon, moving averages, codebooks.
+"""One training step of any of the four networks: gradients, the optimiser, moving averages, codebooks.
 
     trainer = Trainer(config=bark.config, stage="semantic", train=TrainConfig(steps=1000))
     state, frozen = trainer.start(bark.semantic)
@@ -29,20 +29,22 @@ from jax.sharding import PartitionSpec as P
 
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import TrainingError
-from bark_jax.models.parameters import abstract_network, fill, parameters
+from bark_jax.models.parameters import ParameterError, abstract_network, fill, parameters
 from bark_jax.sharding import DATA, check_mesh, parameter_sharding, put_batch, put_parameter
 from bark_jax.training import codec, lora, losses
 from bark_jax.training.batches import Batch
 from bark_jax.training.codec import Assignments, Codebooks
 from bark_jax.training.config import LoraConfig, TrainConfig
 from bark_jax.training.losses import Loss
+from bark_jax.training.optimizers import innermost, learning_rate, make_optimizer
 
 Parameters: TypeAlias = dict[str, Array]
 """Dotted path → value; adapters have their prefix before the path of the weight."""
 
-MUON_BETA = 0.95  # its momentum
-MUON_STEP = 0.2  # root mean square of its updates at a learning rate of 1: what AdamW's are like
 CODEBOOKS = "quantizer.codebooks"  # follow moving averages instead of gradients
+
+LossFunction: TypeAlias = Callable[[Any, BarkConfig, Any, Array], Loss | tuple[Loss, Assignments]]
+"""(network, config, batch, key) → the loss to minimise, traced by `jax.jit`; for the codec, its assignments too."""
 
 _LOSSES: dict[str, Callable[..., Loss]] = {
     "semantic": losses.semantic_loss,
@@ -68,7 +70,7 @@ class Metrics(NamedTuple):
     loss: Array  # float32: mean over the batch
     parts: dict[str, Array]  # float32: means of what the loss consists of
     gradient_norm: Array  # float32: before clipping
-    learning_rate: Array  # float32
+    learning_rate: Array  # float32; NaN with a transform of one's own
     finite: Array  # bool: whether loss and gradients are; if not, the state is what it was
 
     def check(self) -> None:
@@ -86,8 +88,12 @@ class Trainer:
     """How one network is trained. It holds no arrays; equal trainers share their compiled programs.
 
     stage: one of `NETWORKS`; lora: train adapters instead of the parameters; mesh: several devices, see
-    `bark_jax.sharding`. Raises TrainingError for an unknown stage, for adapters of the codec, which has no layers for
-    them, and for Muon where there are no whole matrices of blocks: in the codec and in adapters.
+    `bark_jax.sharding`. transform: in place of the clipping, optimiser and schedule of `train`, whose settings of those
+    are not used. loss_function: in place of the stage's own loss; it is called with the network, the BarkConfig, the
+    batch and a typed key that differs from step to step.
+
+    Raises TrainingError for an unknown stage, for adapters of the codec, which has no layers for them, and for Muon
+    where there are no whole matrices of blocks: in the codec and in adapters.
     """
 
     config: BarkConfig
@@ -95,6 +101,8 @@ class Trainer:
     train: TrainConfig
     lora: LoraConfig | None = None
     mesh: Mesh | None = None
+    transform: optax.GradientTransformation | None = None
+    loss_function: LossFunction | None = None
 
     def __post_init__(self) -> None:
         if self.stage not in NETWORKS:
@@ -108,10 +116,13 @@ class Trainer:
     def start(self, network: nnx.Module) -> tuple[TrainState, Parameters]:
         """The state before the first step, and the frozen parameters: those of the network itself where they can be.
 
-        Raises CheckpointError when the network is not one of this configuration, TrainingError for patterns and
-        targets that fit nothing, ValueError when the mesh does not divide a parameter.
+        Raises TrainingError when the network is not one of this configuration, and for patterns and targets that fit
+        nothing; ValueError when the mesh does not divide a parameter.
         """
-        filled = parameters(fill(self.abstract(), parameters(network)))
+        try:
+            filled = parameters(fill(self.abstract(), parameters(network)))
+        except ParameterError as error:
+            raise TrainingError(f"the network is not a {self.stage} network of this configuration: {error}") from error
         codebooks = filled.pop(CODEBOOKS, None)
         if self.lora:
             trained = lora.start_adapters(filled, self.lora, jax.random.key(self.train.seed))
@@ -124,7 +135,7 @@ class Trainer:
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
             trained=trained,
-            optimizer=self.optimizer().init(trained),
+            optimizer=jax.tree.map(jnp.array, self.optimizer().init(trained)),  # no buffer twice: steps donate them
             average=jax.tree.map(jnp.copy, trained),
             codebooks=None if codebooks is None else codec.start_codebooks(jnp.asarray(codebooks)),
         )
@@ -166,34 +177,21 @@ class Trainer:
         return abstract_network(self.config, self.stage, dtype=self.train.dtype)
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Clipping, then AdamW, or Muon for the matrices of blocks and AdamW for the rest."""
-        train = self.train
-        chosen = optax.adamw(
-            self.learning_rate, train.beta1, train.beta2,
-            weight_decay=train.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1),
-        )  # fmt: skip
-        if train.optimizer == "muon":
-            chosen = optax.partition({"muon": self._muon(), "adamw": chosen}, _choose_optimizers)
-        return optax.chain(optax.clip_by_global_norm(train.clip_norm), chosen)
-
-    def _muon(self) -> optax.GradientTransformation:
-        """For matrices, with steps as large as AdamW's would be."""
-        return optax.contrib.muon(
-            self.learning_rate, beta=MUON_BETA, weight_decay=self.train.weight_decay, consistent_rms=MUON_STEP,
-            muon_weight_dimension_numbers=partial(jax.tree.map, lambda x: optax.contrib.MuonDimensionNumbers()),
-        )  # fmt: skip
+        """One's own, or that of the configuration."""
+        return make_optimizer(self.train) if self.transform is None else self.transform
 
     def learning_rate(self, step: Array) -> Array:
-        """Of the step after so many: a line up to the highest, reached after `warmup_steps`, then half a cosine."""
-        train = self.train
-        warm = jnp.minimum(1, (step + 1) / (train.warmup_steps + 1))
-        done = jnp.clip((step - train.warmup_steps) / (train.steps - train.warmup_steps), 0, 1)
-        cosine = (1 + jnp.cos(math.pi * done)) / 2
-        share = train.final_learning_rate + (1 - train.final_learning_rate) * cosine
-        return (train.learning_rate * warm * share).astype(jnp.float32)
+        """Of the step after `step` others, float32; NaN with a transform of one's own."""
+        return jnp.float32(math.nan) if self.transform else learning_rate(self.train, step)
 
     def loss(self, network: Any, batch: Any, key: Array) -> tuple[Loss, Assignments | None]:
-        """Of this stage; the codec's brings what its codewords were chosen for."""
+        """Of this stage; the codec's brings what its codewords were chosen for. Raises TrainingError without those."""
+        if self.loss_function:
+            found = self.loss_function(network, self.config, batch, key)
+            loss, assignments = (found, None) if isinstance(found, Loss) else found
+            if self.stage == "codec" and assignments is None:
+                raise TrainingError("a loss for the codec must return (Loss, Assignments), as codec_loss does")
+            return loss, assignments
         if self.stage == "codec":
             return codec.codec_loss(network, self.config.codec.sample_rate, self.train.codec, batch, key)
         return _LOSSES[self.stage](network, self.config, batch), None
@@ -218,19 +216,13 @@ class Trainer:
         """The state on the mesh: parameters, and the optimiser's moments of them, by the rules of inference."""
         if self.mesh is None:
             return state
-        mesh = self.mesh
-        return jax.tree_util.tree_map_with_path(lambda path, x: put(x, _sharding(path, mesh)), state)
+        mesh, shapes = self.mesh, {name: x.shape for name, x in state.trained.items()}
 
+        def place(path: tuple[Any, ...], x: Array) -> Array:
+            name = innermost(path)  # what has not the shape of its parameter is on every device
+            return put(x, parameter_sharding(name if shapes.get(name) == x.shape else "", mesh))
 
-def _choose_optimizers(parameters: Mapping[str, Array]) -> dict[str, str]:
-    """Muon for the matrices of a transformer's blocks, AdamW for its vectors, embeddings and head."""
-    return {path: "muon" if path.startswith("blocks.") and x.ndim == 2 else "adamw" for path, x in parameters.items()}
-
-
-def _sharding(path: tuple[Any, ...], mesh: Mesh) -> NamedSharding:
-    """Of a leaf of the state: that of the parameter whose name is the innermost; others are on every device."""
-    names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
-    return parameter_sharding(names[-1] if names else "", mesh)
+        return jax.tree_util.tree_map_with_path(place, state)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnames="state")
@@ -270,7 +262,7 @@ def _accumulate(
         (_, found), new = jax.value_and_grad(total, has_aux=True)(state.trained, *inputs)
         return jax.tree.map(jnp.add, gradients, new), found
 
-    # Every parts-th row, not so many in a row, makes a microbatch: each device keeps its own.
+    # A microbatch takes every parts-th row rather than neighbouring rows, so that each device keeps its own.
     batches = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
     nothing = jax.tree.map(jnp.zeros_like, state.trained)
     gradients, (sums, assignments) = jax.lax.scan(add, nothing, (batches, jax.random.split(key, parts)))

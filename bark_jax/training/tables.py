@@ -86,7 +86,7 @@ def _read(path: Path) -> str:
 def _without_header(
     path: Path, content: str, headers: Mapping[str, Cells], is_recording: Callable[[str], bool]
 ) -> Table:
-    """The first column names recordings, the others are told apart by what is in them."""
+    """The first column names recordings, the others are recognised by their content."""
     for delimiter in sorted(_DELIMITERS, key="|\t;,".index):
         if len(headers[delimiter]) < 2:
             continue

@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"\s*(<\w+>|/\d+/|[()\[\]|;=]|[a-z']+)")
 
 
 class Reference(NamedTuple):
-    """Whatever the rule of that name makes."""
+    """A random expansion of the rule of that name."""
 
     rule: str
 

@@ -24,8 +24,9 @@ from bark_jax.text import load_tokenizer
 from bark_jax.training.config import require
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
-from bark_jax.training.prepare import CLUSTERS, Preparation, prepare
+from bark_jax.training.prepare import Preparation, prepare
 from bark_jax.training.run import RunConfig, run_training
+from bark_jax.training.semantic_tokens import CLUSTERS
 from bark_jax.voices.metadata import VoiceMetadata
 from bark_jax.voices.voice import Voice
 from recipes.nano.config import nano_config
@@ -74,7 +75,7 @@ class Recipe:
         }
 
     def run(self, only: Sequence[str] = ()) -> None:
-        """All steps, or only those. Raises TrainingError and whatever the steps raise."""
+        """All steps, or only those. Raises TrainingError and what the steps raise."""
         if unknown := [name for name in only if name not in self.steps]:
             raise TrainingError(f"there is no step {', '.join(unknown)}: choose from {', '.join(self.steps)}")
         for name, step in self.steps.items():

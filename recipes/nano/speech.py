@@ -29,7 +29,7 @@ _PATIENCE = 60.0  # seconds for one sentence
 class Speaker:
     """A voice of espeak-ng."""
 
-    name: str  # of the voice preset that is made of it
+    name: str  # of its voice preset
     voice: str  # a language and a variant, as `espeak-ng -v` takes them
     words_per_minute: int
     pitch: int = 50  # of 0 … 99

@@ -41,7 +41,7 @@ class Texts:
 
 
 def make_texts(sounds: int, words: int, held_out: int, seed: int = 0) -> Texts:
-    """So many different sentences, the same for the same seed; fewer are held out if the sounds have some of them.
+    """Different sentences, the same for the same seed; fewer are held out if the sounds have some of them.
 
     Raises TrainingError if a grammar has too few.
     """

@@ -20,7 +20,7 @@ TEXT_VOCAB = len(_PIECES)
 
 
 def make_tokenizer() -> Tokenizer:
-    """A tokenizer of `TEXT_VOCAB` entries; whatever ASCII can spell has tokens.
+    """A tokenizer of `TEXT_VOCAB` entries; everything that ASCII can spell has tokens.
 
     It lowers case and drops accents, as Bark's BERT tokenizer does not.
     """

@@ -59,10 +59,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[
 def test_a_network_is_trained(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     code, lines = run(capsys, "codec", "--config", "codec.toml")
     assert code == 0
-    assert lines[0].endswith("held out; run begins with random weights")
+    assert lines[0].endswith("held out; run starts from random weights")
     assert [line.split()[1] for line in lines[1:-1]] == ["3/6", "6/6", "6/6"]
     assert lines[-1] == "codec is trained: model/codec.safetensors"
-    assert run(capsys, "codec", "--config", "codec.toml")[1][0].endswith("run goes on from step 6")
+    assert run(capsys, "codec", "--config", "codec.toml")[1][0].endswith("run resumes at step 6")
     assert run(capsys, "codec", "--config", "codec.toml", "--set", "batch=8")[0] == 2
     code, lines = run(capsys, "codec", "--config", "codec.toml", "--restart", "--set", "schedule.log_every=6")
     assert (code, len(lines), lines[-1]) == (0, 4, "codec is trained: model/codec.safetensors")

@@ -43,7 +43,15 @@ def manifest() -> Manifest:
     rate = CONFIG.codec.sample_rate
     return Manifest(
         audio=AudioManifest(source="a", clips=5, seconds=1.0, sample_rate=rate),
-        tokens=TokenManifest(source="b", codec="c", clips=5, seconds=1.0, **expected_numbers(CONFIG)),
+        tokens=TokenManifest(
+            source="b",
+            codec="c",
+            semantic_tokens="d",
+            clusters="given",
+            clips=5,
+            seconds=1.0,
+            **expected_numbers(CONFIG),
+        ),
     )
 
 
@@ -109,7 +117,7 @@ def edit_manifest(**changes: Any) -> Any:
         (write("manifest.json", "{"), "cannot read .*manifest.json"),
         (write("manifest.json", "[]"), "is not of training data"),
         (write("manifest.json", '{"name": "a web page"}'), "is not of training data"),
-        (edit_manifest(version=2), "format version 2"),
+        (edit_manifest(version=1), "format version 1"),
         (edit_manifest(audio=None), "is damaged"),
         (edit_manifest(tokens={}), "is damaged"),
         (edit_manifest(more=1), "is damaged"),
@@ -118,7 +126,7 @@ def edit_manifest(**changes: Any) -> Any:
         (write("audio.jsonl", "\n"), "cannot read .*audio.jsonl"),
         (remove("audio-00001.npy"), "cannot read .*audio-00001.npy"),
         (write("audio-00001.npy", ""), "cannot read .*audio-00001.npy"),
-        (replace("audio-00001.npy", np.zeros(3, np.int16)), "has not the size"),
+        (replace("audio-00001.npy", np.zeros(3, np.int16)), "does not have the size"),
         (replace("audio-00001.npy", np.zeros(3, np.int32)), "is not an array of int16"),
         (replace("audio-00001.npy", np.array([{}])), "cannot read .*audio-00001.npy"),
     ],

@@ -132,8 +132,8 @@ def change_codec(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (rewrite_table, {}, "made of other recordings"),
-        (rewrite_recording, {}, "made of other recordings"),
+        (rewrite_table, {}, "made from other recordings"),
+        (rewrite_recording, {}, "made from other recordings"),
         (change_codec, {}, "made with another codec"),
         (lambda folder: None, {"seed": 1}, "made with another codec, tokenizer"),
     ],
@@ -221,6 +221,31 @@ def test_a_tokenizer_of_another_model(sources: Path, data: Path, tmp_path: Path,
     with pytest.raises(DataError, match=r"the model has 200 at 49\.9 Hz: fit one for this model"):
         prepare(job(sources, to=tmp_path / "data", semantic_tokens=tmp_path / "other.npz"))
     assert not (tmp_path / "data").exists()
+
+
+def test_the_tokenizer_of_the_model_itself(sources: Path, data: Path, copy: Path) -> None:
+    """Whatever comes with a model is what its networks speak: nothing is fitted, and another one is refused."""
+    other = KMeansTokenizer.fit(open_audio(data, CONFIG), RATE, CONFIG.semantic.vocab, CONFIG.semantic.rate_hz, seed=5)
+    other.save(copy / "model" / "semantic_tokens.npz")
+    with pytest.raises(DataError, match=r"makes other semantic tokens than .*leave out --semantic-tokens"):
+        prepare(job(copy, semantic_tokens=data / "semantic_tokens.npz"))
+    assert not (copy / "data").exists()
+    prepare(job(copy, seed=3))
+    clips = open_tokens(copy / "data", CONFIG)
+    assert clips.semantic_tokens == other.fingerprint != open_tokens(data, CONFIG).semantic_tokens
+    for clip, waveform in zip(clips, open_audio(data, CONFIG), strict=True):
+        np.testing.assert_array_equal(clip.tokens.semantic, other(waveform, RATE))
+    assert prepare(job(copy, semantic_tokens=copy / "data" / "semantic_tokens.npz")).made == ()
+    shutil.copytree(data, copy / "old")
+    with pytest.raises(DataError, match="made with another codec, tokenizer"):
+        prepare(job(copy, to=copy / "old"))
+
+
+def test_data_keep_when_the_model_has_learned_them(copy: Path, data: Path) -> None:
+    """Training leaves the tokenizer of its data with the model: preparing the same data again makes nothing."""
+    shutil.copytree(data, copy / "data")
+    shutil.copy(data / "semantic_tokens.npz", copy / "model")
+    assert prepare(job(copy)).made == ()
 
 
 def test_a_tokenizer_whose_rate_is_not_what_it_says() -> None:

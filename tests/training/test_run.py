@@ -143,7 +143,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> 
         if line.startswith("step 1/"):
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match=r"step \d is saved in .*checkpoints; the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"step \d is saved in .*checkpoints; the same command resumes"):
         train(config, "codec", interrupt)
     assert saved_steps(config)[0] in (1, 2)
     assert not (config.model / "codec.safetensors").exists()
@@ -207,6 +207,14 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         train(config, "codec")
 
 
+def test_every_rank_of_a_run_has_its_own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run_config(tmp_path)
+    with run_module._locked(config.run):
+        monkeypatch.setattr("jax.process_index", lambda: 1)
+        with run_module._locked(config.run), pytest.raises(RunError, match="another training is at work"):
+            train(config, "codec")
+
+
 def test_codes_of_another_codec(start: Path, tmp_path: Path) -> None:
     class Clips(list[Any]):
         codec = "0" * 64
@@ -219,7 +227,7 @@ def test_codes_of_another_codec(start: Path, tmp_path: Path) -> None:
 
 def test_libraries_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"needs grain, orbax, tensorboardX: pip install 'bark-jax\[train\]'"):
+    with pytest.raises(TrainingError, match=r"needs grain, orbax, tensorboardX: pip install '\.\[train\]'"):
         train(run_config(tmp_path), "codec")
 
 

@@ -11,25 +11,28 @@ import optax
 import pytest
 
 from bark_jax import BarkConfig, Voice
-from bark_jax.checkpoint import CheckpointError
 from bark_jax.measuring import compilations
 from bark_jax.models.parameters import parameters
 from bark_jax.training import (
     CodecTraining,
     LoraConfig,
+    Loss,
     TrainConfig,
     Trainer,
     TrainingError,
     TrainState,
     coarse_examples,
+    codec_loss,
     fine_example,
     sample_waveform,
     semantic_example,
+    semantic_loss,
     stack,
 )
 from bark_jax.training.batches import Batch
 from bark_jax.training.codec import start_codebooks
-from bark_jax.training.step import CODEBOOKS, MUON_STEP
+from bark_jax.training.optimizers import MUON_STEP, learning_rate
+from bark_jax.training.step import CODEBOOKS
 
 from small import CONFIG, STAGES, assert_same, make_trainer, networks, random_batch
 
@@ -86,8 +89,9 @@ def test_muon_moves_matrices_of_blocks_as_far_in_several_directions() -> None:
     for path, old in before.items():
         moved = (np.array(state.trained[path]) - old) / metrics.learning_rate
         if path.startswith("blocks.") and old.ndim == 2:
-            lengths = np.linalg.svd(moved, compute_uv=False) / (MUON_STEP * max(old.shape) ** 0.5)
-            assert 0.6 < lengths[2] <= lengths[0] < 1.3, path  # in three: four rows give gradients of low rank
+            for matrix in np.split(moved, 3 if "qkv" in path else 1):  # queries, keys and values each have their own
+                lengths = np.linalg.svd(matrix, compute_uv=False) / (MUON_STEP * max(matrix.shape) ** 0.5)
+                assert 0.6 < lengths[2] <= lengths[0] < 1.3, path  # in three: four rows give gradients of low rank
         else:
             np.testing.assert_allclose(np.abs(moved).max(), 1, rtol=0.01)
 
@@ -160,6 +164,56 @@ def test_the_learning_rate_warms_up_and_falls_in_half_a_cosine() -> None:
     np.testing.assert_allclose(rates, [0.05, 0.25, 0.5, 0.1, 0.1], rtol=1e-4)
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (30, 3), (4999, 499), (10_000, 500)])
+def test_the_warm_up_fits_the_run(steps: int, warmup: int) -> None:
+    train = TrainConfig(steps=steps)
+    assert train.warmup == warmup
+    rates = [float(learning_rate(train, jnp.int32(step))) for step in (0, warmup, steps)]
+    np.testing.assert_allclose(rates, [3e-4 / (warmup + 1), 3e-4, 3e-5], rtol=1e-4)
+
+
+def halved(network: Any, config: BarkConfig, batch: Any, key: jax.Array) -> Loss:
+    """A loss of one's own, with a part for the log."""
+    loss = semantic_loss(network, config, batch)
+    return Loss(loss.total / 2, loss.terms, {"whole": loss.total})
+
+
+def test_an_optax_transform_and_a_loss_of_ones_own() -> None:
+    trainer = dataclasses.replace(make_trainer("semantic"), transform=optax.sgd(0.5), loss_function=halved)
+    state, frozen = trainer.start(NETWORKS["semantic"])
+    before = copied(state.trained)
+
+    def expected_loss(parameters: Any) -> jax.Array:
+        return semantic_loss(trainer.assemble(parameters, {}, None), CONFIG, BATCHES["semantic"]).mean / 2
+
+    gradients = jax.grad(expected_loss)(jax.tree.map(jnp.asarray, before))
+    state, metrics = trainer.step(state, frozen, BATCHES["semantic"])
+    metrics.check()
+    assert np.isnan(metrics.learning_rate)
+    np.testing.assert_allclose(metrics.parts["whole"], 2 * metrics.loss, rtol=1e-6)
+    for path, old in before.items():
+        np.testing.assert_allclose(state.trained[path], old - 0.5 * np.array(gradients[path]), rtol=1e-4, atol=1e-6)
+    assert trainer.evaluate(state, frozen, BATCHES["semantic"]).mean > 0
+
+
+def test_a_transform_may_keep_copies_of_the_parameters() -> None:
+    """Steps donate their state: no buffer may be in it twice."""
+    keeping = optax.GradientTransformation(lambda parameters: parameters, lambda changes, kept, _: (changes, kept))
+    trainer = dataclasses.replace(make_trainer("fine"), transform=optax.chain(optax.sgd(0.1), keeping))
+    state, frozen = trainer.start(NETWORKS["fine"])
+    trainer.step(state, frozen, BATCHES["fine"])[1].check()
+
+
+def test_a_codec_loss_without_its_assignments() -> None:
+    trainer = dataclasses.replace(make_trainer("codec"), loss_function=halved_codec)
+    with pytest.raises(TrainingError, match=r"must return \(Loss, Assignments\)"):
+        trainer.step(*trainer.start(NETWORKS["codec"]), BATCHES["codec"])
+
+
+def halved_codec(network: Any, config: BarkConfig, batch: Any, key: jax.Array) -> Loss:
+    return codec_loss(network, config.codec.sample_rate, CodecTraining(windows=(16,)), batch, key)[0]
+
+
 def test_only_matrices_decay() -> None:
     """A network of zeros has no gradients; what moves a parameter then is its decay."""
     trainer = make_trainer("fine", weight_decay=0.5, trainable=("position_embedding", "norm.scale"), warmup_steps=0)
@@ -199,10 +253,10 @@ def step_of_odd_rows() -> object:
             TrainingError,
             r"no fine parameter is called nothing\.\*",
         ),
-        (start_with_another_width, CheckpointError, "instead of"),
+        (start_with_another_width, TrainingError, "not a fine network of this configuration"),
         (step_of_odd_rows, TrainingError, "4 rows cannot be divided into 3"),
         (lambda: TrainConfig(learning_rate=0), TrainingError, "learning_rate must be > 0, not 0"),
-        (lambda: TrainConfig(steps=5), TrainingError, "warmup_steps must be less than steps, not 500"),
+        (lambda: TrainConfig(steps=5, warmup_steps=5), TrainingError, r"warmup_steps must be in 0 … 4, .*not 5"),
         (lambda: TrainConfig(dtype="float16"), TrainingError, "float32 or bfloat16"),
         (lambda: TrainConfig(optimizer="sgd"), TrainingError, "adamw or muon"),
         (lambda: make_trainer("codec", optimizer="muon"), TrainingError, "choose the optimizer adamw"),
