@@ -44,6 +44,9 @@ print(code, "jax" in sys.modules, file=sys.stderr)
         (["say", "Hello", "--model", "no/such/model/at all"], 4),
         (["voices", "show", "nobody"], 2),
         (["bench", "--seconds", "-1"], 2),
+        (["data", "prepare", "missing", "--transcripts", "t.csv", "--to", "data", "--model", "nano"], 2),
+        (["data", "prepare", ".", "--transcripts", "missing.csv", "--to", "data", "--model", "nano"], 2),
+        (["train", "fine", "--config", "missing.toml"], 2),
     ],
 )
 def test_refusals_and_help_do_not_import_jax(tmp_path: Path, arguments: list[str], code: int) -> None:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
@@ -12,8 +12,10 @@ from bark_jax.cli.console import note
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.loading import resolve
-from bark_jax.training.prepare import REPORT, Preparation, Prepared, prepare
-from bark_jax.training.transcripts import NO_RECORDING, LeftOut
+
+if TYPE_CHECKING:
+    from bark_jax.training.prepare import Prepared
+    from bark_jax.training.transcripts import LeftOut
 
 _NAMED = 5  # missing recordings, in a warning
 _UNITS = {"audio": "recording", "clusters": "round", "tokens": "clip"}
@@ -46,17 +48,26 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
-                        help="semantic_tokens.npz of other data (default: clusters of these)")  # fmt: skip
-    choice.add_argument("--seed", type=int, default=0, help="of the clusters (default: %(default)s)")
+                        help="semantic_tokens.npz of other data, for a model that has none")  # fmt: skip
+    choice.add_argument("--seed", type=int, help="of clusters of these data, for a model that has none (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="discard what DATA holds and start again")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    check_seed(options.seed)
+    from bark_jax.training.transcripts import NO_RECORDING, Recordings, read_transcripts
+
+    if options.seed is not None:
+        check_seed(options.seed)
+    read_transcripts(options.transcripts, Recordings(options.recordings))  # refused before a model is looked for
+    from bark_jax.training.prepare import Preparation, own_clusters, prepare  # imports JAX
+
+    model = resolve(options.model)
+    if options.seed is not None and own_clusters(model):
+        note(f"warning: --seed is not used: {options.model} has its own semantic tokens")
     job = Preparation(
-        recordings=options.recordings, transcripts=options.transcripts, to=options.to, model=resolve(options.model),
-        only_audio=options.only_audio, semantic_tokens=options.semantic_tokens, seed=options.seed,
+        recordings=options.recordings, transcripts=options.transcripts, to=options.to, model=model,
+        only_audio=options.only_audio, semantic_tokens=options.semantic_tokens, seed=options.seed or 0,
         overwrite=options.overwrite,
     )  # fmt: skip
     with remembering_ctrl_c() as raise_again, _Bars(hidden=options.quiet) as bars:
@@ -74,13 +85,15 @@ def _prepare(options: argparse.Namespace) -> None:
         note(_describe(options.to, prepared))
 
 
-def _name_missing(missing: Sequence[LeftOut]) -> str:
+def _name_missing(missing: "Sequence[LeftOut]") -> str:
     names = ", ".join(f"{left_out.file} (line {left_out.line})" for left_out in missing[:_NAMED])
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return f"there is no recording of {names}{more}"
 
 
-def _describe(to: Path, prepared: Prepared) -> str:
+def _describe(to: Path, prepared: "Prepared") -> str:
+    from bark_jax.training.prepare import REPORT
+
     audio, tokens = prepared.manifest.audio, prepared.manifest.tokens
     parts = [f"{audio.clips} recordings, {_duration(audio.seconds)}"]
     if tokens is not None:

@@ -20,8 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from bark_jax.training.run import RunConfig, run_training  # imports what other commands do not need
+    from bark_jax.training.run_config import RunConfig
 
     config = RunConfig.load(options.config, options.overrides)
+    from bark_jax.training.run import run_training  # imports JAX, once the settings are known to be good
+
     use_compile_cache(options)
     run_training(config, options.stage, restart=options.restart, say=note)

@@ -57,6 +57,7 @@ def test_audio_then_tokens(capsys: pytest.CaptureFixture[str], sources: Path, tm
         (["--semantic-tokens", "nowhere.npz"], 2, "cannot read the tokenizer nowhere.npz"),
         (["--semantic-tokens", "nowhere.npz", "--seed", "1"], 2, "not allowed with"),
         (["--seed", "-1"], 2, "seed must be"),
+        (["--model", "nano", "--semantic-tokens", "nowhere.npz"], 2, "cannot read the tokenizer nowhere.npz"),
         (["--model", "nowhere"], 4, "neither a folder nor a hub repository"),
         (["--to", "/proc/data"], 2, "cannot write /proc/data"),
     ],

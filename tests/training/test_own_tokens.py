@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from bark_jax import checkpoint
-from bark_jax.hub import NANO, resolve
+from bark_jax.hub import NANO
+from bark_jax.loading import resolve
 from bark_jax.training import KMeansTokenizer, RunConfig, TrainingError, open_audio, open_tokens, run_training
 from bark_jax.training.prepare import Preparation, prepare
 from bark_jax.training.semantic_tokens import CLUSTERS
