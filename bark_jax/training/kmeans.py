@@ -8,7 +8,7 @@ Axes: F points, D dimensions, V clusters.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import vq
+from scipy.cluster.vq import vq  # type: ignore[import-untyped]
 
 from bark_jax.stages.progress import Progress
 
