@@ -40,7 +40,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def parse_npy(data: bytes) -> npt.NDArray[np.generic]:
-    """One array, viewed in the bytes that are there: `np.load` would allocate whatever shape is declared."""
+    """One array, viewed in the bytes that are there: `np.load` would allocate any shape that is declared."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     if version != (1, 0):

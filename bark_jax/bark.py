@@ -64,7 +64,7 @@ class Bark:
         self.engine = Engine(config, networks, mesh=mesh, offload=offload, name=name)
         self.frontend = Frontend(
             config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process,
-            make_fine=self._make_fine,
+            make_fine=self.make_fine,
         )  # fmt: skip
 
     @property
@@ -415,8 +415,8 @@ class Bark:
         """
         return self.frontend.find_voice(voice)
 
-    def _make_fine(self, coarse: np.ndarray) -> np.ndarray:
-        """The fine codes of a voice that lacks them."""
+    def make_fine(self, coarse: np.ndarray) -> np.ndarray:
+        """The fine codes of a voice that lacks them: of its coarse codes, int [2, T], with the seed 0."""
         return self.engine.run("fine", [coarse], [Options(voice=None, seed=0, settings=self.settings)], None)[0]
 
     def voices(self) -> list[str]:

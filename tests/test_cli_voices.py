@@ -215,3 +215,19 @@ def test_a_wrong_ratio_is_repaired(capsys: pytest.CaptureFixture[str], kept: Pat
     assert {"long.npz", "long-repaired.npz"} <= {path.name for path in kept.iterdir()}
     assert run(capsys, "voices", "repair", str(file), str(file))[0] == 0
     assert Voice.load(file).fine.shape == (8, 60)
+
+
+def test_missing_fine_codes_are_made_by_the_model(
+    capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path
+) -> None:
+    values = arrays()
+    del values["fine_prompt"]
+    np.savez(tmp_path / "part.npz", **values)
+    repair = ["voices", "repair", str(tmp_path / "part.npz"), "whole"]
+    code, _, err = run(capsys, *repair)
+    assert code == 2
+    assert "it lacks fine_prompt (`bark-jax voices repair FILE --model MODEL`" in err
+    code, _, err = run(capsys, *repair, "--model", "random:tiny")
+    assert code == 0
+    assert "fine: missing, made from coarse by the model's fine stage" in err
+    assert run(capsys, "voices", "check", "whole", "--model", "random:tiny")[0] == 0

@@ -90,6 +90,7 @@ def test_eve_is_the_default_voice(bark: Bark, clips: list[Generation]) -> None:
 def test_speakers_without_a_voice_keep_their_own(bark: Bark) -> None:
     speech = bark.speak("Hello.\nANNA: It is cold.", voices={"ANNA": None}, seed=0, max_seconds=0.5)
     assert [said.voice and said.voice.name for said in speech.pieces] == ["eve", None]
+    assert speech.clip(0).as_voice().metadata.model == NANO
     again = bark.respeak(speech, 1, seed=speech.pieces[1].seed)
     assert again.pieces[1].voice is None
     np.testing.assert_array_equal(again.pieces[1].tokens.semantic, speech.pieces[1].tokens.semantic)

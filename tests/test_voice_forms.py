@@ -96,7 +96,7 @@ def test_other_forms_are_refused(changes: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [("semantic_prompt", "nothing makes it from codes"), ("fine_prompt", "makes it with the model's")],
+    [("semantic_prompt", "nothing makes it from codes"), ("fine_prompt", "repair FILE --model MODEL")],
 )
 def test_what_cannot_be_derived_is_named_with_its_remedy(key: str, message: str) -> None:
     values = arrays()

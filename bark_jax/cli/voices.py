@@ -2,8 +2,12 @@
 
 import argparse
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bark_jax.checkpoint import is_checkpoint
 from bark_jax.cli.console import note, print_json, print_table
@@ -194,9 +198,16 @@ def _repair(options: argparse.Namespace) -> None:
     out = options.out or _repaired(found)
     voice_file(out, overwrite=options.force, model=options.model)
     prompts, metadata = read_voice_file(found.path)
-    voice, changes = repair_voice(prompts, config, name=found.name, metadata=metadata)
+    make_fine = partial(_make_fine, options.model) if options.model is not None else None
+    voice, changes = repair_voice(prompts, config, name=found.name, metadata=metadata, make_fine=make_fine)
     path = save_voice(voice, out, overwrite=options.force)
     note(f"{found.name}: {'; '.join(changes) or 'nothing to repair'}; saved in {path}")
+
+
+def _make_fine(model: str, coarse: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    from bark_jax.bark import Bark  # imports JAX, for this one case
+
+    return Bark.from_pretrained(model).make_fine(coarse)
 
 
 def _repaired(found: Located) -> str:

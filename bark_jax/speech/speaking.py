@@ -43,14 +43,14 @@ class Made(NamedTuple):
 
 def start_stream(engine: Engine, job: Job, progress: StageProgress | None, *, ahead: int = AHEAD) -> Stream:
     """A stream of the text; ahead 0: without a thread, and with a full batch first."""
-    finish = partial(Speech, seed=job.seed, lead=job.script.lead, join=job.delivery.join)
+    finish = partial(Speech, seed=job.seed, lead=job.script.lead, join=job.delivery.join, model=engine.name)
     work = partial(_speak, engine, job, progress, hurry=ahead > 0)
     return Stream(work, finish, engine.config.codec.sample_rate, ahead=ahead)
 
 
 def join_again(engine: Engine, speech: Speech, pieces: Sequence[SpokenPiece]) -> Speech:
     """The speech with other pieces: all are decoded and joined as they were when it was made."""
-    finish = partial(Speech, seed=speech.seed, lead=speech.lead, join=speech.join)
+    finish = partial(Speech, seed=speech.seed, lead=speech.lead, join=speech.join, model=engine.name)
     parts = partial(_render, engine, map(Made, pieces), speech.lead, speech.join)
     stream = Stream(lambda _: parts(), finish, speech.sample_rate, ahead=0)
     again = stream.speech(list(stream))

@@ -37,6 +37,7 @@ class Speech(Sound):
     seed: int  # of which every piece's is derived (`bark_jax.inputs.derive_seed`)
     lead: float  # seconds of silence before the first piece
     join: Join
+    model: str | None = field(default=None, compare=False)  # that speaks, as it was given to `Bark.from_pretrained`
     # Seconds of work before the first samples; None if there were none.
     time_to_first_audio: float | None = field(default=None, compare=False)
 
@@ -68,7 +69,7 @@ class Speech(Sound):
         return Generation(
             text=said.piece.text, seed=said.seed, sample_rate=self.sample_rate,
             waveform=self.waveform[first:last].copy(),  # a view would keep the whole speech in memory
-            timings=said.timings, **said.tokens._asdict(),
+            timings=said.timings, model=self.model, **said.tokens._asdict(),
         )  # fmt: skip
 
     def timeline(self, config: BarkConfig) -> Timeline:

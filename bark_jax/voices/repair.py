@@ -10,20 +10,27 @@ from bark_jax.config import BarkConfig
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.metadata import VoiceMetadata
 from bark_jax.voices.tokens import find_malformations, rates_agree, receive
-from bark_jax.voices.voice import NOTHING_KNOWN, Voice
+from bark_jax.voices.voice import NOTHING_KNOWN, MakeFine, Voice, with_fine
 
 
 def repair_voice(
-    prompts: Mapping[str, Any], config: BarkConfig, *, name: str, metadata: VoiceMetadata = NOTHING_KNOWN
+    prompts: Mapping[str, Any],
+    config: BarkConfig,
+    *,
+    name: str,
+    metadata: VoiceMetadata = NOTHING_KNOWN,
+    make_fine: MakeFine | None = None,
 ) -> tuple[Voice, list[str]]:
     """The voice that the arrays of a file make, and every change that it took.
 
     Beside the forms that `Voice.from_arrays` takes: where coarse and fine codes have different lengths and one is the
     beginning or the end of the other, both are cut to the shorter; where the numbers of semantic tokens and frames do
-    not fit each other, the longest end is kept in which they do, as a voice is carried on from its end. Raises
-    VoiceError for what cannot be repaired.
+    not fit each other, the longest end is kept in which they do, as a voice is carried on from its end. make_fine: for
+    missing fine codes. Raises VoiceError for what cannot be repaired.
     """
     received = receive(prompts, config)
+    if received.missing == ["fine"] and make_fine is not None:
+        received = with_fine(received, config, make_fine, name)
     if received.missing:
         raise VoiceError(f"{name} cannot be repaired: it lacks {received.lack}")
     arrays, changes = received.arrays, list(received.changes)

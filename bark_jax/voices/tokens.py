@@ -21,7 +21,7 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 _REMEDIES = {  # for one that is missing
     "semantic": "nothing makes it from codes: save the voice again with all three arrays",
-    "fine": "in Python, `Bark.find_voice` makes it with the model's fine stage",
+    "fine": "`bark-jax voices repair FILE --model MODEL` makes it with the model's fine stage",
 }
 
 

@@ -98,7 +98,7 @@ class Voice(EqualByContent):
         title = name or "the voice"
         received = receive(_unwrap(arrays, title), config)
         if received.missing == ["fine"] and make_fine is not None and config is not None:
-            received = _with_fine(received, config, make_fine, title)
+            received = with_fine(received, config, make_fine, title)
         if received.missing:
             raise VoiceError(f"{title} lacks {received.lack}")
         voice = cls(**received.arrays, name=name, metadata=metadata)
@@ -168,7 +168,7 @@ def _unwrap(arrays: Mapping[str, Any], title: str) -> dict[str, Any]:
         raise VoiceError(f"{title} cannot be read: {shorten(error)}") from error
 
 
-def _with_fine(
+def with_fine(
     received: Received,
     config: BarkConfig,
     make_fine: MakeFine,
