@@ -263,7 +263,9 @@ class Bark:
         be written or is of another text, voice, seed or settings; warns with EmptyGeneration of a piece without a
         sound.
         """
-        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces)
+        job = plan(
+            self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces, self.engine.name
+        )
         stream = start_stream(self.engine, job, progress, ahead=0)
         return stream.speech(list(stream))
 
@@ -285,7 +287,9 @@ class Bark:
         A thread works ahead, and calls `progress`. Together the chunks are the waveform of `speak`. Bad input raises at
         once; an error in the work, when the iteration gets there.
         """
-        job = plan(self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces)
+        job = plan(
+            self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces, self.engine.name
+        )
         return start_stream(self.engine, job, progress)
 
     def respeak(

@@ -77,9 +77,12 @@ class Cast:
 def plan(
     frontend: Frontend, text: str, voice: VoiceSource, voices: Mapping[str, VoiceSource], seed: int | None,
     settings: Settings | None, overrides: Mapping[str, Any], report: str | Path | None = None,
-    pieces: str | Path | None = None,
+    pieces: str | Path | None = None, model: str | None = None,
 ) -> Job:  # fmt: skip
-    """Check and complete what `Bark.speak` was given, cut the text, encode it, and read what is there of it."""
+    """Check and complete what `Bark.speak` was given, cut the text, encode it, and read what is there of it.
+
+    model: the name of the one that will speak.
+    """
     if not isinstance(voices, Mapping):
         raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
     delivery, other = Delivery.split(overrides)
@@ -99,7 +102,11 @@ def plan(
         voices=cast, seed=options.seed, settings=options.settings, delivery=delivery, report=report,
         folder=None if pieces is None else make_folder(Path(pieces)),
     )  # fmt: skip
-    return dataclasses.replace(job, kept=_keep(job, stored.pieces, frontend.config)) if stored else job
+    if stored is None:
+        return job
+    if stored.model != model:
+        raise _other_speech(job, f"it was made by {stored.model or 'a model without a name'}, not by this model")
+    return dataclasses.replace(job, kept=_keep(job, stored.pieces, frontend.config))
 
 
 def _keep(job: Job, pieces: Sequence[SpokenPiece], config: BarkConfig) -> tuple[SpokenPiece, ...]:

@@ -37,6 +37,7 @@ class Stored(NamedTuple):
     seed: int
     lead: float
     join: Join
+    model: str | None
 
 
 def describe(pieces: Sequence[SpokenPiece], *, join: Join, **facts: Any) -> dict[str, Any]:
@@ -93,7 +94,9 @@ def read_report(path: Path, config: BarkConfig) -> Stored:
         check_seed(report["seed"])
         voices = [_read_voice(stored, config) for stored in report["voices"]]
         pieces = tuple(_read_piece(stored, voices, config) for stored in report["pieces"])
-        return Stored(pieces, report["seed"], _seconds(report["lead"]), Join(**report["join"]))
+        if not isinstance(model := report["model"], str | None):
+            raise TypeError(f"its model is not a name: {model!r:.50}")
+        return Stored(pieces, report["seed"], _seconds(report["lead"]), Join(**report["join"]), model)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         problem = f"there is no {error}" if isinstance(error, KeyError) else error
         raise SpeechError(f"cannot use the report {path}: {problem}") from error

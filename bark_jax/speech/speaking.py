@@ -50,7 +50,7 @@ def start_stream(engine: Engine, job: Job, progress: StageProgress | None, *, ah
 
 def join_again(engine: Engine, speech: Speech, pieces: Sequence[SpokenPiece]) -> Speech:
     """The speech with other pieces: all are decoded and joined as they were when it was made."""
-    finish = partial(Speech, seed=speech.seed, lead=speech.lead, join=speech.join, model=engine.name)
+    finish = partial(Speech, seed=speech.seed, lead=speech.lead, join=speech.join, model=speech.model)
     parts = partial(_render, engine, map(Made, pieces), speech.lead, speech.join)
     stream = Stream(lambda _: parts(), finish, speech.sample_rate, ahead=0)
     again = stream.speech(list(stream))
@@ -93,8 +93,8 @@ def _speak(
 
     watch(PIECES, done, total)
     pieces = _perform(engine, job, watch if check or progress else None, hurry=hurry)
-    rate, kept = engine.config.codec.sample_rate, len(job.kept)
-    with Record(job.report, job.folder, rate, kept=kept, seed=job.seed, lead=lead, join=join) as record:
+    rate, kept, facts = engine.config.codec.sample_rate, len(job.kept), {"seed": job.seed, "model": engine.name}
+    with Record(job.report, job.folder, rate, kept=kept, lead=lead, join=join, **facts) as record:
         for part in _render(engine, pieces, lead, join):
             record.push(part)
             yield part

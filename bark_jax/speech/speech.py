@@ -37,7 +37,7 @@ class Speech(Sound):
     seed: int  # of which every piece's is derived (`bark_jax.inputs.derive_seed`)
     lead: float  # seconds of silence before the first piece
     join: Join
-    model: str | None = field(default=None, compare=False)  # that speaks, as it was given to `Bark.from_pretrained`
+    model: str | None = field(default=None, compare=False)  # that made it, as it was given to `Bark.from_pretrained`
     # Seconds of work before the first samples; None if there were none.
     time_to_first_audio: float | None = field(default=None, compare=False)
 
@@ -129,7 +129,7 @@ class Speech(Sound):
         write_report(Path(path), self.pieces, **self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        names = ("seconds", "sample_rate", "time_to_first_audio", "seed", "lead", "join")
+        names = ("seconds", "sample_rate", "time_to_first_audio", "seed", "lead", "join", "model")
         return {name: getattr(self, name) for name in names}
 
     @classmethod

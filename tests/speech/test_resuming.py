@@ -170,6 +170,12 @@ def test_a_report_of_another_speech_is_refused(
     assert report.read_bytes() == before
 
 
+def test_a_report_of_another_model_is_refused(finished: tuple[Path, Speech]) -> None:
+    other = Bark.from_config(BarkConfig.tiny(), jax.random.key(1), name="other")
+    with pytest.raises(SpeechError, match="it was made by a model without a name, not by this model"):
+        other.stream(TEXT, report=finished[0], **SHORT)
+
+
 def test_what_is_no_report_is_not_replaced(bark: Bark, tmp_path: Path) -> None:
     path = tmp_path / "notes.json"
     path.write_text("{}")

@@ -285,6 +285,10 @@ def test_a_saved_speech_comes_back(bark: Bark, voice: Voice, tmp_path: Path) -> 
     assert names(again) == ["mine", "mine", None]
     assert (again.seed, again.join, again.lead) == (speech.seed, speech.join, speech.lead)
     assert [said.score for said in again.pieces] == [said.score for said in speech.pieces]
+    made = dataclasses.replace(speech, model="mine")
+    made.save_report(tmp_path / "report.json")
+    again = bark.load_speech(tmp_path / "report.json")
+    assert again.model == again.clip(0).model == again.clip(0).as_voice().metadata.model == "mine"
 
 
 @pytest.mark.parametrize("from_file", [False, True])
@@ -333,6 +337,7 @@ def damage(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], objec
         (damage(lambda r: r.pop("join")), "there is no 'join'"),
         (damage(lambda r: r["join"].update(fade=7)), "fade"),
         (damage(lambda r: r.update(lead=1e12)), "silence"),
+        (damage(lambda r: r.update(model=3)), "its model is not a name"),
         (damage(lambda r: r["pieces"][0].update(seed="1")), "seed"),
         (damage(lambda r: r["pieces"][0].update(text=1)), "not a string"),
         (damage(lambda r: r["pieces"][0].update(pause=-1)), "silence"),
