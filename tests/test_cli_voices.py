@@ -58,10 +58,10 @@ def test_a_models_own_voices_go_first(capsys: pytest.CaptureFixture[str], kept: 
     }
     own = Voice.from_arrays(arrays(tokens=40))
     voices = [("ana", own), ("v2/de_speaker_3", own)]
-    write_checkpoint(model, TINY, networks, tokenizer_json="{}", voices=voices)
+    write_checkpoint(model, TINY, networks, tokenizer_json="{}", voices=voices, default_voice="ana")
     entries = json.loads(run(capsys, "voices", "--model", str(model), "--json")[1])
-    assert [(entry["name"], entry["source"], entry["language"]) for entry in entries] == [
-        ("ana", "model", None), ("v2/de_speaker_3", "model", "de"), ("broken", "library", None),
+    assert [(entry["name"], entry["source"], entry["language"], entry["default"]) for entry in entries] == [
+        ("ana", "model", None, True), ("v2/de_speaker_3", "model", "de", False), ("broken", "library", None, False),
     ]  # fmt: skip
     shown = json.loads(run(capsys, "voices", "--model", str(model), "show", "ana", "--json")[1])
     assert (shown["source"], shown["semantic_tokens"]) == ("model", 40)

@@ -7,6 +7,7 @@ fine.safetensors
 codec.safetensors
 tokenizer.json              of the `tokenizers` library
 voices/**/*.npz             named after their path: `en_speaker_3`, `v2/en_speaker_6`
+voices/default.txt          the name of the one that the model speaks with when none is asked for, if there is one
 """
 
 from bark_jax.errors import ModelError

@@ -19,6 +19,7 @@ from bark_jax.checkpoint.layout import DTYPES, FORMAT, VERSION, CheckpointError
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.files import replacing
 from bark_jax.models.parameters import Shape, parameter_shapes
+from bark_jax.voices.names import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from bark_jax.voices.voice import Voice
@@ -36,13 +37,15 @@ def write_checkpoint(
     *,
     tokenizer_json: str,
     voices: Iterable[tuple[str, "Voice"]] = (),
+    default_voice: str | None = None,
     dtype: str = "float32",
     codec_dtype: str = "float32",
 ) -> None:
     """Write a checkpoint that appears under its name only when it is complete.
 
     networks: for each of NETWORKS the pairs of dotted path and array, each path once, in any order; one array is in
-    use at a time. dtype, codec_dtype: of DTYPES, for the parameters of the transformers and of the codec; arrays of
+    use at a time. default_voice: the name of the one of the voices that the model speaks with when none is asked for.
+    dtype, codec_dtype: of DTYPES, for the parameters of the transformers and of the codec; arrays of
     another are cast on the way. An existing folder is never replaced, unless it is empty: delete it first. Raises
     CheckpointError.
     """
@@ -57,6 +60,8 @@ def write_checkpoint(
                 _write_network(file, shapes[name], networks[name], dtypes[name])
         for name, voice in voices:
             _save_voice(partial / "voices", name, voice)
+        if default_voice is not None:
+            (partial / "voices" / DEFAULT_FILE).write_text(f"{default_voice}\n", encoding="utf-8")
         _write_settings(partial, config, tokenizer_json)
 
 

@@ -17,13 +17,12 @@ from bark_jax.files import check_writable
 from bark_jax.quoting import quote
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.metadata import VoiceMetadata
-from bark_jax.voices.names import NO_VOICE, VOICE_NAMES, check_name, named_language, spellings
+from bark_jax.voices.names import DEFAULT_FILE, NO_VOICE, VOICE_NAMES, check_name, named_language, spellings
 from bark_jax.voices.reading import find_file, is_voice_file, read_metadata
 from bark_jax.voices.voice import MakeFine, Voice
 
 NANO_VOICES = Path(__file__).resolve().parents[1] / "nano" / "voices"  # of the built-in model
 PUBLISHED_MODELS = ("suno/bark-small", "suno/bark")  # with the voices of `VOICE_NAMES`
-_DEFAULT = "default.txt"  # in a model's folder of voices: the name of the one it speaks with by default
 _MAX_DEFAULT = 1000  # bytes
 
 Source: TypeAlias = Literal["model", "library", "nano", "published", "file"]
@@ -197,7 +196,7 @@ def default_name(folder: Path) -> str | None:
 
     Raises VoiceError if it is not that of a voice in the folder.
     """
-    file = folder / _DEFAULT
+    file = folder / DEFAULT_FILE
     if not file.is_file():
         return None
     try:

@@ -17,6 +17,8 @@ VOICE_NAMES = (
 
 NO_VOICE = "none"  # instead of a name: no voice, not even the model's default one
 
+DEFAULT_FILE = "default.txt"  # in a model's folder of voices: the name of the one it speaks with by default
+
 _MAX_NAME = 200  # bytes: file systems take 255, of which .npz and a temporary name need some
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}  # Windows'
 

@@ -35,6 +35,7 @@ from recipes.nano.speech import TABLE, synthesize, take_turns
 from recipes.nano.texts import FILES, make_texts, read_texts, write_texts
 from recipes.nano.tokenizer import make_tokenizer
 
+_DEFAULT_VOICE = "eve"  # without one, most seeds would be a man and some a woman
 _VOICE_SECONDS = 3.0  # of the clip that a voice preset is, about
 _SETTINGS = Path(__file__).parent
 
@@ -157,6 +158,7 @@ class Recipe:
                 networks,
                 tokenizer_json=load_tokenizer(folder).to_str(pretty=True),
                 voices=choose_voices(open_tokens(self.to / "data" / "words", config), config.semantic.rate_hz),
+                default_voice=_DEFAULT_VOICE,
                 dtype="bfloat16",
                 codec_dtype="bfloat16",
             )
