@@ -66,6 +66,8 @@ class SemanticConfig:
     max_text: int = 256  # text ids, and history tokens, in the prompt
     max_new: int = 768
     temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
     min_eos_p: float = 0.2  # stop once the end-of-sequence probability reaches this
 
 
@@ -81,6 +83,8 @@ class CoarseConfig:
     max_history: int = 630  # flat coarse tokens in the prompt
     window: int = 60  # flat coarse tokens generated before the prompt slides
     temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +229,9 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield f"semantic.pad {semantic.pad} is a semantic token: it must be at least semantic.vocab {semantic.vocab}"
     if semantic.min_eos_p > 1:
         yield f"semantic.min_eos_p {semantic.min_eos_p} is not a probability"
+    for name, top_p in (("semantic", semantic.top_p), ("coarse", coarse.top_p)):
+        if top_p is not None and top_p > 1:
+            yield f"{name}.top_p {top_p} is not a probability"
     if semantic.max_text + semantic.max_new > semantic.gpt.block_size:
         yield "semantic.max_text + semantic.max_new exceed semantic.gpt.block_size"
     coarse_ids = semantic.vocab + coarse.codebooks * codec.codebook_size
@@ -271,6 +278,8 @@ def _parse(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type[Any], hint), value, path)
     if isinstance(hint, types.UnionType):  # X | None
+        if value is None:
+            return None
         return _parse(typing.get_args(hint)[0], value, path)
     if isinstance(hint, types.GenericAlias):  # tuple[X, ...]
         item = typing.get_args(hint)[0]

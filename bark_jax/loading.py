@@ -11,9 +11,9 @@ from types import ModuleType
 
 from platformdirs import user_cache_path
 
-from bark_jax.checkpoint import VERSION, CheckpointError, is_checkpoint
+from bark_jax.checkpoint import CONVERSION, VERSION, CheckpointError, is_checkpoint
 from bark_jax.hub import download
-from bark_jax.layouts import EXPECTED, NANO, has_weights, inputs
+from bark_jax.layouts import NANO, explain_missing, has_weights, inputs
 
 
 def resolve(
@@ -30,20 +30,22 @@ def resolve(
     "nano", the model that this package brings ("./nano" is a folder of that name).
     Downloads go to the hub's own cache and obey its environment (HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, …); revision and
     token are the hub's. Conversions, in float32, stay in `cache_dir`, by default the user's cache folder, and serve as
-    long as the files they were made from are the same; delete them at will. progress: show the conversion's progress
-    (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
+    long as the files they were made from are the same; delete them at will. progress: show the conversion's progress,
+    and say that the hub is waited for (the download's bars obey HF_HUB_DISABLE_PROGRESS_BARS).
 
     Raises HubUnreachableError, and CheckpointError when there is no such source, it is not Bark's or does not convert.
     """
     if source == NANO:
         return _built_in()
     folder = Path(os.path.expanduser(source))
+    if folder.is_file():
+        raise CheckpointError(f"{source} is a file, not a folder: {explain_missing(folder)}")
     if not folder.is_dir():
-        folder = download(str(source), revision=revision, token=token)
+        folder = download(str(source), revision=revision, token=token, progress=progress)
     if is_checkpoint(folder):
         return folder
     if not has_weights(folder):
-        raise CheckpointError(f"{source} holds no Bark checkpoint; expected {EXPECTED}")
+        raise CheckpointError(f"{source} holds no Bark checkpoint: {explain_missing(folder)}")
     name = re.sub(r"\W+", "-", str(source)).strip("-")[-50:]
     cache = cache_dir or user_cache_path("bark-jax", appauthor=False) / "checkpoints"
     converted = cache / f"{name}-{_fingerprint(folder)}"
@@ -62,7 +64,7 @@ def _built_in() -> Path:
 def _fingerprint(folder: Path) -> str:
     """A hash that changes with the files that a conversion reads, and with what it makes of them."""
     stats = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(inputs(folder))]
-    return hashlib.sha256(json.dumps([VERSION, stats]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([VERSION, CONVERSION, stats]).encode()).hexdigest()[:16]
 
 
 def _convert(source: Path, converted: Path, progress: bool) -> None:

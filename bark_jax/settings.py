@@ -64,7 +64,11 @@ class Settings:
         """The settings a checkpoint asks for."""
         return cls(
             semantic_temperature=config.semantic.temperature,
+            semantic_top_k=config.semantic.top_k,
+            semantic_top_p=config.semantic.top_p,
             coarse_temperature=config.coarse.temperature,
+            coarse_top_k=config.coarse.top_k,
+            coarse_top_p=config.coarse.top_p,
             fine_temperature=config.fine.temperature,
             min_eos_p=config.semantic.min_eos_p,
         )

@@ -4,17 +4,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
 from bark_jax.hub import download
-from bark_jax.layouts import SIZES, suno_names
+from bark_jax.layouts import SIZES, TOKENIZER_REPOSITORY, TRANSFORMERS, suno_names
 
-from .source import TOKENIZER_REPOSITORY, open_source
+from .errors import ConversionError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert as the arguments say; the exit code. Every foreseen error is told without a traceback."""
+    """Convert as the arguments say; the exit code. Foreseen errors are printed without a traceback."""
     options = _parser().parse_args(arguments)
     try:
         _convert(options)
@@ -41,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="use Suno's files of this size (default: Hugging Face's, then Suno's large)")  # fmt: skip
     parser.add_argument("--tokenizer", help="a tokenizer.json, a vocab.txt, a folder with one, or a hub repository "
                         f"(default: that of the source; Bark's is {TOKENIZER_REPOSITORY})")  # fmt: skip
+    for network in TRANSFORMERS:
+        parser.add_argument(f"--{network}", metavar="FILE", help=f"a {network} network fine-tuned by itself, to put in "
+                            "place of that of SOURCE: a file or a folder; SOURCE may be converted already")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a converted checkpoint")
     parser.add_argument("--verify", action="store_true",
                         help="then compare all networks with PyTorch's (needs torch and transformers)")  # fmt: skip
@@ -51,20 +55,27 @@ def _parser() -> argparse.ArgumentParser:
 def _convert(options: argparse.Namespace) -> None:
     from .conversion import convert_checkpoint  # with JAX, which --help and bad usage need not wait for
 
-    source = Path(os.path.expanduser(options.source))
-    if not source.exists():
-        source = download(options.source, weights=suno_names(options.size) if options.size else None)
-    tokenizer = Path(os.path.expanduser(options.tokenizer)) if options.tokenizer else None
-    if tokenizer and not tokenizer.exists():
-        tokenizer = download(options.tokenizer, weights=())
+    local = partial(_local, progress=not options.quiet)
+    source = local(options.source, suno_names(options.size) if options.size else None)
+    tokenizer = local(options.tokenizer, ()) if options.tokenizer else None
+    stages = {network: local(given) for network in TRANSFORMERS if (given := getattr(options, network))}
+    if stages and options.verify:
+        raise ConversionError("--verify compares a whole source with PyTorch, not one with another network put into it")
     convert_checkpoint(
-        source, options.out, dtype=options.dtype, size=options.size, tokenizer=tokenizer,
+        source, options.out, dtype=options.dtype, size=options.size, tokenizer=tokenizer, stages=stages,
         overwrite=options.overwrite, progress=not options.quiet,
     )  # fmt: skip
     if options.verify:
+        from .source import open_source
         from .verify import verify
 
         verify(open_source(source, size=options.size, tokenizer=tokenizer), options.out, progress=not options.quiet)
+
+
+def _local(source: str, weights: Sequence[str] | None = None, *, progress: bool) -> Path:
+    """A path that exists, or what is downloaded from a hub repository of that name; weights: as in `download`."""
+    path = Path(os.path.expanduser(source))
+    return path if path.exists() else download(source, weights=weights, progress=progress)
 
 
 if __name__ == "__main__":

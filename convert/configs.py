@@ -2,9 +2,11 @@
 
 Sizes come from Hugging Face's config.json or Suno's `model_args`; token ids, rates, windows and temperatures from
 generation_config.json, where it has them, else they are Suno's, the defaults of BarkConfig. Keys that are not named
-here are ignored, among them Hugging Face's `top_k: 50`: a default of transformers' own that Suno's code does not have.
+here or in sampling.py are ignored.
 """
 
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from bark_jax.checkpoint import read_json
 from bark_jax.config import BarkConfig, ConfigError
 
+from . import sampling
 from .errors import ConversionError, refuse
 
 Values = Mapping[str, Any]
@@ -21,12 +24,7 @@ _MOST_LAYERS = 256
 _MOST_RATIOS = 8  # each doubles the channels
 _COUNTS = ("num_layers", "num_lstm_layers", "n_codes_total")  # of things that are built one by one
 
-_SECTIONS = {
-    "semantic": "semantic_config",
-    "coarse": "coarse_acoustics_config",
-    "fine": "fine_acoustics_config",
-    "codec": "codec_config",
-}
+SECTIONS = sampling.SECTIONS | {"codec": "codec_config"}  # of config.json
 
 # Their key → our field. All are required.
 _TRUNK = {
@@ -81,15 +79,19 @@ def read_huggingface_config(folder: Path) -> BarkConfig:
     """
     path, generation_path = folder / "config.json", folder / "generation_config.json"
     model = read_json(path)
-    sections = {stage: _section(model, key) for stage, key in _SECTIONS.items()}
-    problems = [problem for stage in _SECTIONS for problem in _unsupported(stage, sections[stage])]
+    sections = {stage: _section(model, key) for stage, key in SECTIONS.items()}
+    problems = [problem for stage in SECTIONS for problem in _unsupported(stage, sections[stage])]
     for key, supported in (("model_type", "bark"), ("quantization_config", None)):
         if model.get(key, supported) != supported:
             problems.append(f"{key} is {model[key]!r:.200}, supported is {supported!r}")
     refuse(f"{path} describes a model that cannot be converted", problems)
     generation = read_json(generation_path) if generation_path.is_file() else {}
     origin = f"{path} and {generation_path.name}" if generation else str(path)
-    config = _build(origin, sections, {stage: _section(generation, _SECTIONS[stage]) for stage in _GENERATION})
+    settings = {
+        stage: dict(_section(generation, SECTIONS[stage])) | sampling.read_sampling(stage, model, generation)
+        for stage in _GENERATION
+    }
+    config = _build(origin, sections, settings)
     refuse(f"{generation_path} contradicts {path.name}", list(_contradictions(config, generation)))
     return config
 
@@ -99,15 +101,36 @@ def suno_config(folder: Path, arguments: Mapping[str, Values]) -> BarkConfig:
 
     Raises ConversionError naming every value that is missing or not supported.
     """
-    renamed = {"n_layer": "num_layers", "n_head": "num_heads", "n_embd": "hidden_size"}
-    sections: dict[str, Values] = {}
-    for stage, values in arguments.items():
-        vocab = dict.fromkeys(("input_vocab_size", "output_vocab_size"), values.get("vocab_size"))
-        sections[stage] = vocab | {renamed.get(key, key): value for key, value in values.items()}
+    sections: dict[str, Values] = {stage: flat_section(values) for stage, values in arguments.items()}
     sections["fine"] = {"n_codes_total": 8} | dict(sections["fine"])
     problems = [problem for stage in arguments for problem in _unsupported(stage, sections[stage])]
     refuse(f"the model_args in {folder} describe a model that cannot be converted", problems)
     return _build(f"the model_args in {folder}", sections, {})
+
+
+def flat_section(values: Values) -> dict[str, Any]:
+    """Suno's names for the sizes of one network, or Hugging Face's, → Hugging Face's."""
+    renamed = {"n_layer": "num_layers", "n_head": "num_heads", "n_embd": "hidden_size"}
+    vocab = dict.fromkeys(("input_vocab_size", "output_vocab_size"), values.get("vocab_size"))
+    return vocab | {renamed.get(key, key): value for key, value in values.items()}
+
+
+def with_stage(config: BarkConfig, stage: str, sizes: Values, origin: str) -> BarkConfig:
+    """The configuration with another network in a stage, of sizes by Hugging Face's names. Raises ConversionError."""
+    refuse(f"{origin} describes a network that cannot be converted", list(_unsupported(stage, sizes)))
+    values = json.loads(config.to_json())
+    values[stage]["gpt"] = _renamed(sizes, _SIZES[stage])
+    try:
+        return BarkConfig.from_dict(values)
+    except ConfigError as error:
+        raise ConversionError(f"{origin} does not fit the other stages: {error}") from error
+
+
+def stage_sizes(config: BarkConfig, stage: str) -> dict[str, Any]:
+    """The sizes of a stage's network by Hugging Face's names."""
+    gpt = dataclasses.asdict(getattr(config, stage).gpt)
+    sizes = {theirs: gpt[ours] for theirs, ours in _SIZES[stage].items()}
+    return sizes | ({"output_vocab_size": gpt["vocab"]} if stage == "fine" else {})
 
 
 def _section(values: Values, key: str) -> Values:
@@ -116,7 +139,7 @@ def _section(values: Values, key: str) -> Values:
 
 
 def _unsupported(stage: str, section: Values) -> Iterator[str]:
-    name = _SECTIONS[stage]
+    name = SECTIONS[stage]
     for key in _SIZES[stage]:
         if (value := section.get(key)) is None:
             yield f"{name} lacks {key}"

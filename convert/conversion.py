@@ -4,8 +4,9 @@ import os
 import secrets
 import shutil
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from tqdm import tqdm
 
 from bark_jax.checkpoint import is_checkpoint, is_vacant, write_checkpoint
 from bark_jax.config import NETWORKS
+from bark_jax.voices.library import list_voices
+from bark_jax.voices.voice import Voice
 
 from .errors import ConversionError, refuse
 from .plan import Plan, Target, plan
+from .sampling import describe_sampling
 from .source import Source, open_source
 from .voices import Voices, read_voices
 
@@ -27,12 +31,13 @@ def convert_checkpoint(
     dtype: str = "float32",
     size: str | None = None,
     tokenizer: Path | None = None,
+    stages: Mapping[str, Path] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
     """Convert a folder with Suno's or Hugging Face's files of Bark into a checkpoint of this project's.
 
-    dtype: "float32" or "bfloat16", of the transformers' parameters; the codec is float32. size, tokenizer: see
+    dtype: "float32" or "bfloat16", of the transformers' parameters; the codec is float32. size, tokenizer, stages: see
     `open_source`. overwrite: replace `out` if it is a converted checkpoint. progress: say on standard error what is
     done. PyTorch is not needed, no pickle is executed, and `out` appears only when it is complete. Everything is read
     twice: once to find all that is wrong, once to write it.
@@ -43,19 +48,33 @@ def convert_checkpoint(
     out = Path(os.path.realpath(out))  # "." has no name to write beside
     if not is_vacant(out) and not (overwrite and is_checkpoint(out)):
         raise ConversionError(f"{out} exists already{', and is not a converted checkpoint' if overwrite else ''}")
-    opened = open_source(source, size=size, tokenizer=tokenizer)
-    plans = {network: plan(network, opened.config, opened.networks[network]) for network in NETWORKS}
-    problems = [f"{label} belongs to no network" for label in opened.strangers]
+    opened = open_source(source, size=size, tokenizer=tokenizer, stages=stages)
+    plans = {
+        network: plan(network, opened.config, tensors, converted=network in opened.converted)
+        for network, tensors in opened.networks.items()
+    }
+    problems = [f"{label} belongs to no network" for label in opened.unclaimed]
     problems += [problem for network in NETWORKS for problem in plans[network].problems]
     refuse(f"{source} does not fit its configuration", problems)
-    _tell(f"{source}: {opened.description}; left out: {_summary(plans.values())}", progress)
-    voices = read_voices(source, opened.config)
+    _say(f"{source}: {opened.description}; left out: {_summary(plans.values())}", progress)
+    if changed := describe_sampling(opened.config):
+        _say(f"{source}: default settings that differ from Suno's: {changed}", progress)
+    if opened.ignored:
+        warnings.warn(f"{source} asks for settings that are ignored here: {', '.join(opened.ignored)}", stacklevel=2)
+    voices = _voices(opened)
     _check(source, plans, progress)
     target = out if is_vacant(out) else out.with_name(f".{out.name}.new-{secrets.token_hex(4)}")
     _write(target, opened, plans, voices, dtype, progress)
     if target != out:
         _replace(out, target)
-    _tell(f"{out}: {len(voices)} voices, {dtype}", progress)
+    _say(f"{out}: {len(voices)} voices, {dtype}", progress)
+
+
+def _voices(source: Source) -> Voices:
+    if not source.converted:
+        return read_voices(source.folder, source.config)
+    folder = source.folder / "voices"
+    return [(name, Voice.load(folder / f"{name}.npz", source.config)) for name in list_voices(folder)]
 
 
 def _check(source: Path, plans: dict[str, Plan], progress: bool) -> None:
@@ -111,6 +130,6 @@ def _summary(plans: Iterable[Plan]) -> str:
     return ", ".join(f"{reason} ({count})" for reason, count in left_out.items()) or "nothing"
 
 
-def _tell(message: str, progress: bool) -> None:
+def _say(message: str, progress: bool) -> None:
     if progress:
         print(message, file=sys.stderr)

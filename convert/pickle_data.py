@@ -19,6 +19,10 @@ _VALUES = frozenset({
 })  # fmt: skip
 
 
+class Record(dict[str, Any]):
+    """An object of which only the attributes count, such as argparse.Namespace: they are its items."""
+
+
 @dataclass(frozen=True)
 class Global:
     """The name of something importable. It is never imported."""
@@ -32,8 +36,9 @@ def read_pickle(
     """The object a pickle describes, of dicts, lists, tuples, numbers and strings.
 
     constructors: what stands in for each global that the pickle may call. names: globals it may only mention.
-    load_persistent: the object behind a persistent id. Attributes that the pickle would set are dropped. Raises
-    ConversionError for other globals and opcodes, naming them, and for damaged pickles.
+    load_persistent: the object behind a persistent id. Attributes that the pickle would set become items of a Record,
+    and are dropped for anything else. Raises ConversionError for other globals and opcodes, naming them, and for
+    damaged pickles.
     """
     machine = _Machine(constructors, load_persistent, names)
     try:
@@ -94,11 +99,11 @@ class _Machine:
                 stack.append(self._global(f"{module:s}.{name:s}"))
             case "BINPERSID":
                 stack.append(self.load_persistent(stack.pop()))
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ":
                 function, arguments = self._pop(2)
                 stack.append(self._call(function, arguments))
             case "BUILD":
-                self._pop(1)
+                self._build(*self._pop(1))
             case _:
                 raise ConversionError(f"its pickle uses {opcode}, which torch.save never needs for tensors")
 
@@ -123,6 +128,10 @@ class _Machine:
         if type(self.stack[-1]) is not dict or any(type(key) not in (str, int) for key in keys):
             raise TypeError("items for something that is not a dict, or keys that are neither strings nor integers")
         self.stack[-1].update(zip(keys, values, strict=True))
+
+    def _build(self, attributes: Any) -> None:
+        if type(self.stack[-1]) is Record and type(attributes) is dict:
+            self.stack[-1].update(attributes)
 
     def _global(self, name: str) -> Global:
         if name not in self.constructors and name not in self.names:

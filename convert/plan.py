@@ -84,14 +84,17 @@ class Plan:
     problems: list[str]
 
 
-def plan(network: str, config: BarkConfig, tensors: LazyTensors) -> Plan:
-    """Match every source tensor with its target, by name. No tensor is read."""
+def plan(network: str, config: BarkConfig, tensors: LazyTensors, *, converted: bool = False) -> Plan:
+    """Match every source tensor with its target, by name. No tensor is read.
+
+    converted: whether the tensors have been converted before, and are what they are to be.
+    """
     table, shapes = rows(network, config), parameter_shapes(config, network)
     targets: dict[str, Target] = {}
     left_out: Counter[str] = Counter()
     problems: list[str] = []
     for name, tensor in tensors.items():
-        if match := _first_match(name, table):
+        if match := (Row(name, name, name), name) if converted else first_match(name, table):
             row, path = match
             if path in shapes:
                 problems += targets.setdefault(path, Target(path, shapes[path], row.combine)).add(tensor, row)
@@ -105,8 +108,9 @@ def plan(network: str, config: BarkConfig, tensors: LazyTensors) -> Plan:
     return Plan(list(targets.values()), left_out, problems)
 
 
-def _first_match(name: str, table: list[Row]) -> tuple[Row, str] | None:
+def first_match(name: str, table: list[Row]) -> tuple[Row, str] | None:
+    """The row about a source tensor, and its target."""
     for row in table:
-        if match := re.fullmatch(row.pattern, name):
-            return row, match.expand(row.target)
+        if (target := row.match(name)) is not None:
+            return row, target
     return None

@@ -1,87 +1,124 @@
-"""The two layouts a source folder may have, Suno's and Hugging Face's, presented alike."""
+"""What a source folder holds, in Suno's or Hugging Face's layout or converted already, presented alike."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from bark_jax.checkpoint import is_checkpoint
-from bark_jax.config import BarkConfig
+from bark_jax.checkpoint import is_checkpoint, read_config, read_json
+from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.layouts import (
     ENCODEC,
     ENCODEC_URL,
     HUGGINGFACE_WEIGHTS,
+    PREFIXES,
+    STAGE_FILES,
+    explain_missing,
+    over_a_model,
     suno_files,
     suno_sizes,
     torch_checkpoints,
 )
-from bark_jax.text import TextError, load_tokenizer
 
-from .configs import read_huggingface_config, suno_config
+from .configs import SECTIONS, read_huggingface_config, stage_sizes, suno_config, with_stage
 from .errors import ConversionError
-from .tensors import LazyTensors, read_tensors, torch_tensors
-from .torch_file import read_torch_file
-
-_PREFIXES = {"semantic": "semantic.", "coarse": "coarse_acoustics.", "fine": "fine_acoustics.", "codec": "codec_model."}
-TOKENIZER_REPOSITORY = "google-bert/bert-base-multilingual-cased"
+from .sampling import ignored_settings
+from .stages import find_stage, make_stage, read_stage
+from .tensors import LazyTensors, read_model_file, read_tensors
+from .tokenizer import read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A checkpoint of PyTorch's: for each of bark_jax.config.NETWORKS its tensors by name."""
+    """A checkpoint to convert: for each of bark_jax.config.NETWORKS its tensors by name."""
 
     description: str
     config: BarkConfig
     networks: dict[str, LazyTensors]
-    strangers: list[str]  # labels of tensors that belong to no network
     tokenizer_json: str
     folder: Path
-    suno_files: dict[str, Path] | None  # by network; None for Hugging Face's layout
+    unclaimed: list[str] = field(default_factory=list)  # labels of tensors that belong to no network
+    ignored: list[str] = field(default_factory=list)  # settings that this project does not have
+    converted: frozenset[str] = frozenset()  # networks whose tensors have our names and shapes already
+    suno_files: dict[str, Path] | None = None  # by network; None for other layouts
 
 
-def open_source(folder: Path, *, size: str | None = None, tokenizer: Path | None = None) -> Source:
+def open_source(
+    folder: Path, *, size: str | None = None, tokenizer: Path | None = None, stages: Mapping[str, Path] | None = None
+) -> Source:
     """Find out what a folder holds. No tensor is read.
 
     Hugging Face's weights are preferred to Suno's, and Suno's large files to the small ones; `size`, one of SIZES, asks
-    for Suno's files of that size. tokenizer: a file or folder to take it from instead of the source. Raises
-    CheckpointError, mostly a ConversionError.
+    for Suno's files of that size. tokenizer: a file or folder to take it from instead of the source. stages: files or
+    folders of single networks, by network, in place of those of the folder, which may then be a converted checkpoint.
+    Raises CheckpointError, mostly a ConversionError.
     """
     if not folder.is_dir():
-        raise ConversionError(f"{folder} is not a folder")
+        raise ConversionError(f"{folder} is not a folder{f': {explain_missing(folder)}' if folder.is_file() else ''}")
+    source = _open(folder, size, tokenizer, bool(stages))
+    for network, path in (stages or {}).items():
+        source = _with_stage(source, network, path)
+    return source
+
+
+def _open(folder: Path, size: str | None, tokenizer: Path | None, as_base: bool) -> Source:
     if is_checkpoint(folder):
-        raise ConversionError(f"{folder} is a converted checkpoint already")
+        if not as_base:
+            raise ConversionError(f"{folder} is a converted checkpoint already")
+        return _converted(folder, tokenizer)
     weights = next((folder / name for name in HUGGINGFACE_WEIGHTS if (folder / name).is_file()), None)
     if weights and size is None:
         return _huggingface(folder, weights, tokenizer)
     return _suno(folder, _suno_size(folder, size), tokenizer)
 
 
+def _with_stage(source: Source, network: str, path: Path) -> Source:
+    """The source with another network in place of its own."""
+    stage = read_stage(path, network, stage_sizes(source.config, network))
+    return replace(
+        source, config=with_stage(source.config, network, stage.sizes, str(path)),
+        description=f"{source.description}, {network} from {path}",
+        networks=source.networks | {network: stage.tensors}, converted=source.converted - {network},
+    )  # fmt: skip
+
+
+def _converted(folder: Path, tokenizer: Path | None) -> Source:
+    return Source(
+        description="converted already", config=read_config(folder), folder=folder, converted=frozenset(NETWORKS),
+        networks={network: read_tensors(folder / f"{network}.safetensors") for network in NETWORKS},
+        tokenizer_json=read_tokenizer(folder, tokenizer),
+    )  # fmt: skip
+
+
 def _huggingface(folder: Path, weights: Path, tokenizer: Path | None) -> Source:
-    config = read_huggingface_config(folder)
-    networks: dict[str, LazyTensors] = {network: {} for network in _PREFIXES}
-    strangers = []
+    said = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if not said.keys() & set(SECTIONS.values()) and (stage := find_stage(folder, weights)):
+        raise ConversionError(f"{folder} is one network by itself: {over_a_model(folder, stage.network)}")
+    config, ignored = read_huggingface_config(folder), ignored_settings(folder)
+    networks: dict[str, LazyTensors] = {network: {} for network in PREFIXES}
+    unclaimed = []
     for name, tensor in read_tensors(weights).items():
-        for network, prefix in _PREFIXES.items():
+        for network, prefix in PREFIXES.items():
             if name.startswith(prefix):
                 networks[network][name.removeprefix(prefix)] = tensor
                 break
         else:
-            strangers.append(tensor.label)
+            unclaimed.append(tensor.label)
     return Source(
-        description=f"Hugging Face's {weights.name}", config=config, networks=networks, strangers=strangers,
-        tokenizer_json=_tokenizer_json(tokenizer or folder), folder=folder, suno_files=None,
+        description=f"Hugging Face's {weights.name}", config=config, networks=networks, unclaimed=unclaimed,
+        tokenizer_json=read_tokenizer(folder, tokenizer), folder=folder, ignored=ignored,
     )  # fmt: skip
 
 
 def _suno(folder: Path, size: str, tokenizer: Path | None) -> Source:
     files = suno_files(folder, size)
-    arguments, networks = {}, {}
-    for network, path in files.items():
-        arguments[network], networks[network] = _suno_file(path)
+    stages = {network: make_stage(path, *read_model_file(path), {}) for network, path in files.items()}
     files["codec"] = _encodec_file(folder)
-    networks["codec"] = read_tensors(files["codec"])
+    networks = {network: stage.tensors for network, stage in stages.items()}
     return Source(
-        description=f"Suno's {size} files", config=suno_config(folder, arguments), networks=networks, strangers=[],
-        tokenizer_json=_tokenizer_json(tokenizer or folder), folder=folder, suno_files=files,
+        description=f"Suno's {size} files", folder=folder, suno_files=files,
+        config=suno_config(folder, {network: stage.sizes for network, stage in stages.items()}),
+        networks=networks | {"codec": read_tensors(files["codec"])},
+        tokenizer_json=read_tokenizer(folder, tokenizer),
     )  # fmt: skip
 
 
@@ -92,17 +129,17 @@ def _suno_size(folder: Path, size: str | None) -> str:
         if not missing[candidate]:
             return candidate
     lacks = "; ".join(f"Suno's {s} model lacks {', '.join(missing[s])}" for s in ([size] if size else missing))
-    hint = "" if size else f" and there is none of {', '.join(HUGGINGFACE_WEIGHTS)}"
+    hint = "" if size else f" and there is none of {', '.join(HUGGINGFACE_WEIGHTS)}; {_single(folder)}"
     raise ConversionError(f"{folder} holds no complete checkpoint of Bark: {lacks}{hint}")
 
 
-def _suno_file(path: Path) -> tuple[dict[str, Any], LazyTensors]:
-    """`model_args` and the tensors of `model`; the optimizer's are not touched."""
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or not isinstance(content.get("model_args"), dict) or "model" not in content:
-        raise ConversionError(f"{path} is not one of Suno's files: it has no model and model_args")
-    arguments = {key: value for key, value in content["model_args"].items() if type(value) in (int, float, bool, str)}
-    return arguments, torch_tensors(path, content["model"])
+def _single(folder: Path) -> str:
+    """What to do with a folder that lacks some of the networks."""
+    for network, names in STAGE_FILES.items():
+        for name in names:
+            if (folder / name).is_file():
+                return f"if {name} is all there is, {over_a_model(folder / name, network)}"
+    return explain_missing(folder)
 
 
 def _encodec_file(folder: Path) -> Path:
@@ -115,10 +152,3 @@ def _encodec_file(folder: Path) -> Path:
         f"EnCodec's weights are missing: put {ENCODEC} into {folder} "
         f"(it was sought in {folders[1]} too; download it from {ENCODEC_URL})"
     )
-
-
-def _tokenizer_json(path: Path) -> str:
-    try:
-        return load_tokenizer(path).to_str()
-    except TextError as error:
-        raise ConversionError(f"{error}; Bark's is that of {TOKENIZER_REPOSITORY} (--tokenizer)") from error

@@ -1,6 +1,7 @@
-"""Tensors of a source, whatever file they lie in: known by name and dtype, read one at a time."""
+"""Tensors of a source in any kind of file: known by name, dtype and shape, read one at a time."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,16 @@ from .errors import ConversionError, refuse
 from .files import inside
 from .torch_file import TorchTensor, read_torch_file
 
-_COMPILED = "_orig_mod."  # torch.compile puts it in front of every name
+# Parts of names that training tools put anywhere: torch.compile, DataParallel and the like, FSDP, checkpointing.
+_TOOLS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "module")  # where training scripts keep the weights
+_MOST_WRAPPERS = 3  # in one another
+_ARGUMENTS = ("model_args", "args", "config", "hyper_parameters")  # and the sizes
+_LORA = re.compile(r"(?:.*\.)?(lora_\w+)(?:\..*)?")
+_LORA_REMEDY = (
+    "merge them into the weights first (peft: `model = model.merge_and_unload()`; otherwise weight += scale · B @ A), "
+    "save the result, and convert that"
+)
 _SAFETENSORS_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -25,6 +35,7 @@ class LazyTensor:
 
     label: str  # file and name, for messages
     dtype: str
+    shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
 
 
@@ -39,16 +50,52 @@ def read_tensors(path: Path) -> LazyTensors:
     return _unprefixed(path, _stored(path))
 
 
-def torch_tensors(path: Path, state: Any) -> LazyTensors:
-    """The tensors of a state dict that `read_torch_file` found in the file."""
-    return _unprefixed(path, _state_dict(path, state))
+def read_model_file(path: Path) -> tuple[dict[str, Any], LazyTensors]:
+    """The sizes that a torch.save file names, by its own names, and the tensors of its model; no optimizer's.
+
+    The model is the file itself, a bare state dict, or what lies under "model" or another of the usual keys. Raises
+    ConversionError.
+    """
+    arguments, state = _unwrapped(read_torch_file(path))
+    return arguments, _unprefixed(path, _state_dict(path, state))
+
+
+def _unwrapped(content: Any) -> tuple[dict[str, Any], Any]:
+    """The arguments beside a state dict, and the state dict."""
+    arguments: dict[str, Any] = {}
+    if not isinstance(content, dict):
+        return arguments, content
+    for _ in range(_MOST_WRAPPERS):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None:
+            break
+        said: dict[Any, Any] = next((content[key] for key in _ARGUMENTS if isinstance(content.get(key), dict)), {})
+        arguments |= {key: value for key, value in said.items() if type(value) in (int, float, bool, str)}
+        content = inner
+    return arguments, content
 
 
 def _unprefixed(path: Path, tensors: LazyTensors) -> LazyTensors:
-    names = {name: name.removeprefix(_COMPILED) for name in tensors}
+    """By names without what training tools put into them. Raises ConversionError for what has to be merged first."""
+    _refuse_lora(path, tensors)
+    names = {name: _cleaned(name) for name in tensors}
     if len(set(names.values())) < len(names):
-        raise ConversionError(f"{path} holds tensors twice: with and without the prefix {_COMPILED}")
+        raise ConversionError(f"{path} holds tensors twice: with and without a prefix, one of {', '.join(_TOOLS)}")
     return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def _cleaned(name: str) -> str:
+    parts = [part for part in name.split(".") if part not in _TOOLS]
+    return ".".join(parts[1:] if parts[:1] == ["model"] else parts)  # of Lightning and the like
+
+
+def _refuse_lora(path: Path, names: Iterable[str]) -> None:
+    if found := [match for name in names if (match := _LORA.fullmatch(name))]:
+        kinds = ", ".join(sorted({match[1] for match in found}))
+        raise ConversionError(
+            f"{path} holds {len(found)} tensors of LoRA that are not merged ({kinds}; the first is "
+            f"{found[0][0]!r:.200}): {_LORA_REMEDY}"
+        )
 
 
 def _stored(path: Path) -> LazyTensors:
@@ -57,7 +104,7 @@ def _stored(path: Path) -> LazyTensors:
         return _sharded(path)
     if path.suffix == ".safetensors":
         return _safetensors(path)
-    return _state_dict(path, read_torch_file(path))
+    return _state_dict(path, _unwrapped(read_torch_file(path))[1])
 
 
 def _state_dict(path: Path, state: Any) -> LazyTensors:
@@ -65,7 +112,10 @@ def _state_dict(path: Path, state: Any) -> LazyTensors:
         raise ConversionError(f"{path} holds no dict of tensors")
     tensors = {key: value for key, value in state.items() if type(key) is str and type(value) is TorchTensor}
     refuse(f"{path} holds other things than tensors", [f"{key!r:.200}" for key in state if key not in tensors])
-    return {key: LazyTensor(_label(path, key), tensor.dtype.name, tensor.read) for key, tensor in tensors.items()}
+    return {
+        key: LazyTensor(_label(path, key), tensor.dtype.name, tensor.shape, tensor.read)
+        for key, tensor in tensors.items()
+    }
 
 
 def _safetensors(path: Path) -> LazyTensors:
@@ -73,9 +123,10 @@ def _safetensors(path: Path) -> LazyTensors:
         file: Any = safe_open(path, framework="np")
         tensors = {}
         for name in file.keys():  # noqa: SIM118
-            code = file.get_slice(name).get_dtype()
-            dtype = _SAFETENSORS_DTYPES.get(code, code)
-            tensors[name] = LazyTensor(_label(path, name), dtype, partial(file.get_tensor, name))
+            part = file.get_slice(name)
+            code = part.get_dtype()
+            dtype, shape = _SAFETENSORS_DTYPES.get(code, code), tuple(part.get_shape())
+            tensors[name] = LazyTensor(_label(path, name), dtype, shape, partial(file.get_tensor, name))
     except (OSError, SafetensorError) as error:
         raise ConversionError(f"{path} is not a safetensors file, or damaged ({error}): download it again") from error
     return tensors

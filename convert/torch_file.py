@@ -13,12 +13,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from bark_jax.layouts import GGML_REMEDY
+
 from .errors import ConversionError
-from .pickle_data import Global, read_pickle
+from .pickle_data import Global, Record, read_pickle
 
 _LARGEST_PICKLE = 2**22  # bytes; the published ones have at most 0.2 MB
 _MOST_AXES = 8
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0a"  # torch.save before 1.6
+_GGML_MAGICS = (b"lmgg", b"ggml", b"GGUF")  # of bark.cpp and its relatives
 _ENCRYPTED = 1  # flag of a zip member
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 _ZIP_ERRORS = (EOFError, ValueError, OverflowError, RuntimeError, struct.error, zipfile.BadZipFile)
@@ -35,6 +38,8 @@ _STORAGES = {
     "torch.LongStorage": np.dtype(np.int64),
 }
 
+_MENTIONED = {*_STORAGES, "numpy.ndarray", "torch.float32", "torch.float16", "torch.bfloat16"}  # but never called
+
 
 def read_torch_file(path: Path) -> Any:
     """What `torch.save` wrote, with a TorchTensor for each tensor and None for each numpy scalar.
@@ -43,7 +48,7 @@ def read_torch_file(path: Path) -> Any:
     """
     try:
         archive = _Archive(path)
-        return read_pickle(archive.data_pickle, _CONSTRUCTORS, archive.storage, set(_STORAGES))
+        return read_pickle(archive.data_pickle, _CONSTRUCTORS, archive.storage, _MENTIONED)
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}") from error
     except OSError as error:
@@ -118,6 +123,8 @@ class _Archive:
 def _check_magic(magic: bytes) -> None:
     if magic == _LEGACY_MAGIC:
         raise ConversionError(f"it is in the format from before torch 1.6, which only torch reads: {_RESAVE}")
+    if magic in _GGML_MAGICS:
+        raise ConversionError(f"it is a ggml file, of bark.cpp: {GGML_REMEDY}")
     if magic[:2] != b"PK":
         raise ConversionError("it is not a torch.save file; if it is a Git LFS pointer, run `git lfs pull`")
 
@@ -172,20 +179,31 @@ def _empty_dict() -> dict[Any, Any]:
     return {}
 
 
+def _record() -> Record:
+    """A namespace is made empty too, then gets its attributes."""
+    return Record()
+
+
 def _parameter(data: Any, _grad: Any, _hooks: Any) -> Any:
     return data
 
 
 def _nothing(*_: Any) -> None:
-    """Numpy scalars such as `best_val_loss` play no part in conversion."""
+    """Numpy's numbers and arrays, devices and paths, such as training scripts keep, play no part in conversion."""
 
 
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _empty_dict,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    "numpy.core.multiarray.scalar": _nothing,
-    "numpy._core.multiarray.scalar": _nothing,  # numpy 2
-    "numpy.dtype": _nothing,
-    "_codecs.encode": _nothing,
-}
+    "argparse.Namespace": _record,
+    "types.SimpleNamespace": _record,
+    **dict.fromkeys(
+        (
+            "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",  # the latter of numpy 2
+            "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct", "numpy.dtype",
+            "_codecs.encode", "torch.device", "pathlib.PosixPath", "pathlib.WindowsPath",
+        ),
+        _nothing,
+    ),
+}  # fmt: skip

@@ -142,6 +142,7 @@ def run_client(cache: Path, calls: list[Call], **environment: str) -> list[Any]:
     """What `resolve` makes of each call, in a process of its own: the hub's client reads its environment on import."""
     environment = {
         "HF_HOME": str(cache / "hub"),
+        "XDG_CACHE_HOME": str(cache / "user"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         **environment,
@@ -211,6 +212,13 @@ def test_hub(outcomes: dict[str, dict[str, Any]], network: str, case: str, expec
         assert outcome == expected
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of the user's cache folder, where it is kept that a hub did not answer."""
+    monkeypatch.setattr(hub, "user_cache_path", lambda name, appauthor: tmp_path / name)
+    return tmp_path / "bark-jax"
+
+
 def answer(status: int) -> HfHubHTTPError:
     request = httpx.Request("GET", "http://hub.invalid")
     return HfHubHTTPError("no", response=httpx.Response(status, request=request))
@@ -231,6 +239,35 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, w
             hub.download("nobody/nothing-of-this-name", weights=weights)
         silent.settimeout(1)
         silent.accept()[0].close()  # it was asked
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_silent_hub_is_named_and_remembered_for_a_while(
+    progress: bool, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch() -> str:
+        with pytest.raises(HubUnreachableError) as raised:
+            hub.download("nobody/nothing-of-this-name", progress=progress)
+        return str(raised.value)
+
+    monkeypatch.setattr(hub, "_PATIENCE", 0.3)
+    monkeypatch.setattr(hub, "_NOTICE", 0.05)
+    with socket.create_server(("localhost", 0)) as silent:
+        endpoint = f"http://localhost:{silent.getsockname()[1]}"
+        monkeypatch.setattr(hub, "HfApi", partial(HfApi, endpoint=endpoint))
+        assert "ReadTimeout" in fetch()
+        assert capsys.readouterr().err.startswith(f"waiting for the hub, {endpoint}" if progress else "")
+        silent.settimeout(1)
+        silent.accept()[0].close()  # the first time it was asked
+        silent.settimeout(0.05)
+        (stamp,) = cache.iterdir()
+        assert f"is remembered for 10; to ask it again at once, delete {stamp};" in fetch()
+        with pytest.raises(TimeoutError):
+            silent.accept()
+        os.utime(stamp, (0, 0))  # long ago
+        assert "ReadTimeout" in fetch()
+        monkeypatch.setattr(hub, "HfApi", partial(HfApi, endpoint=endpoint + "/another"))
+        assert "ReadTimeout" in fetch()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ voices/default.txt          the name of the one that the model speaks with when 
 from bark_jax.errors import ModelError
 
 DTYPES = ("float32", "bfloat16")  # of stored parameters
-FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout, or to what conversion makes of a source
+FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout that old readers would not understand
+CONVERSION = 2  # raised with every change to what conversion makes of a source: kept conversions are made again
 
 
 class CheckpointError(ModelError):

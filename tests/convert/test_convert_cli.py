@@ -101,7 +101,7 @@ def test_downloads(huggingface: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
     asked = []
 
-    def download(repository: str, *, weights: list[str] | None) -> Path:
+    def download(repository: str, *, weights: list[str] | None, progress: bool) -> Path:
         asked.append((repository, weights))
         return huggingface
 

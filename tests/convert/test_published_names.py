@@ -24,7 +24,7 @@ def ones(manifest: Path, prefix: str = "") -> LazyTensors:
         if name.startswith(prefix):
             array = np.broadcast_to(np.float32(1), entry["shape"])
             dtype = DTYPES.get(entry["dtype"], entry["dtype"])
-            tensors[name.removeprefix(prefix)] = LazyTensor(name, dtype, lambda array=array: array)
+            tensors[name.removeprefix(prefix)] = LazyTensor(name, dtype, array.shape, lambda array=array: array)
     return tensors
 
 
