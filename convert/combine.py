@@ -1,14 +1,19 @@
-"""How source tensors become one array of the checkpoint. `parts` maps the roles that rules.py gives them to arrays.
+"""How source tensors become one array of the checkpoint, and back: `split` is the inverse of each function here.
+
+`parts` maps the roles that rules.py gives the tensors to arrays.
 
 KeyError: a part is missing. ValueError: the parts do not go together.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 Parts = Mapping[str, np.ndarray]
 Combine = Callable[[Parts], np.ndarray]
+
+_MOST_ROUNDS = 50
 
 
 def single(parts: Parts) -> np.ndarray:
@@ -59,3 +64,36 @@ def _folded(parts: Parts) -> np.ndarray:
     if weight.ndim != 3:
         raise ValueError(f"a convolution's weight has three axes, not {weight.shape}")
     return weight
+
+
+def split(combine: Combine, array: Any, ratio: int) -> dict[str, Any]:
+    """Parts that `combine` makes this array of, bit for bit. ratio: up-sampling factor, for a subpixel_kernel."""
+    if combine is single:
+        return {"": array}
+    if combine is stack:
+        return {str(index): array[index] for index in range(len(array))}
+    values = np.asarray(array, np.float32)
+    if combine is lstm_bias:
+        return {"ih": values, "hh": np.full_like(values, -0.0)}  # x + −0 is x, even for −0
+    if combine is subpixel_kernel:
+        taps = values.reshape(2, values.shape[1], ratio, -1).transpose(1, 3, 0, 2)[:, :, ::-1]  # [I, O, 2, r]
+        return _unfolded(taps.reshape(*taps.shape[:2], -1))
+    return _unfolded(values.transpose(2, 1, 0))
+
+
+def _unfolded(weight: np.ndarray) -> dict[str, np.ndarray]:
+    """g and v of weight normalisation that `_folded` makes exactly this weight of, float32 [A, B, k].
+
+    v is the weight itself, but where rounding g to float32 moves a value to its neighbour v is moved the other way.
+    """
+    zero = ~weight.any((1, 2), keepdims=True)
+    v = np.where(zero, np.copysign(np.float32(1), weight), weight)
+    norm = np.sqrt(np.square(v, dtype=np.float64).sum((1, 2), keepdims=True))
+    g = np.where(zero, np.float32(0), norm.astype(np.float32))
+    for _ in range(_MOST_ROUNDS):
+        again = _folded({"g": g, "v": v})
+        if not (wrong := again != weight).any():
+            return {"g": g, "v": v}
+        towards = np.where(again < weight, np.inf, -np.inf).astype(np.float32)
+        v = np.where(wrong, np.nextafter(v, towards), v)
+    raise ValueError("a convolution has no exact weight normalisation in float32")

@@ -44,28 +44,30 @@ _SIZES = {"semantic": _CAUSAL, "coarse": _CAUSAL, "fine": _FINE, "codec": _CODEC
 _TRANSFORMER_RULES = {
     "activation_function": "gelu", "hidden_act": "gelu", "layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5,
 }  # fmt: skip
+CODEC_RULES: Values = {
+    "model_type": "encodec", "norm_type": "weight_norm", "use_causal_conv": True, "pad_mode": "reflect",
+    "trim_right_ratio": 1.0, "use_conv_shortcut": True, "num_residual_layers": 1, "normalize": False,
+    "chunk_length_s": None, "overlap": None, "audio_channels": 1,
+}  # fmt: skip
 _RULES: dict[str, Values] = {
     "semantic": _TRANSFORMER_RULES,
     "coarse": _TRANSFORMER_RULES,
     "fine": _TRANSFORMER_RULES | {"n_codes_given": 1},
-    "codec": {
-        "model_type": "encodec", "norm_type": "weight_norm", "use_causal_conv": True, "pad_mode": "reflect",
-        "trim_right_ratio": 1.0, "use_conv_shortcut": True, "num_residual_layers": 1, "normalize": False,
-        "chunk_length_s": None, "overlap": None, "audio_channels": 1,
-    },
+    "codec": CODEC_RULES,
 }  # fmt: skip
 
-_GENERATION = {
+_SAMPLING = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p"}
+GENERATION = {
     "semantic": {
         "semantic_vocab_size": "vocab", "eos_token_id": "pad", "semantic_pad_token": "pad",
         "text_encoding_offset": "text_offset", "text_pad_token": "text_pad",
         "semantic_infer_token": "infer", "semantic_rate_hz": "rate_hz", "max_input_semantic_length": "max_text",
-        "max_new_tokens": "max_new", "temperature": "temperature", "min_eos_p": "min_eos_p",
+        "max_new_tokens": "max_new", "min_eos_p": "min_eos_p", **_SAMPLING,
     },
     "coarse": {
         "n_coarse_codebooks": "codebooks", "coarse_semantic_pad_token": "semantic_pad", "coarse_infer_token": "infer",
         "max_coarse_input_length": "max_semantic", "max_coarse_history": "max_history", "sliding_window_len": "window",
-        "temperature": "temperature",
+        **_SAMPLING,
     },
     "fine": {"max_fine_history_length": "max_history", "temperature": "temperature"},
 }  # fmt: skip
@@ -78,25 +80,36 @@ def read_huggingface_config(folder: Path) -> BarkConfig:
     CheckpointError for a file that is not JSON.
     """
     path, generation_path = folder / "config.json", folder / "generation_config.json"
-    model = read_json(path)
+    generation = read_json(generation_path) if generation_path.is_file() else {}
+    return huggingface_config(
+        read_json(path), generation, origin=f"{path}{' and generation_config.json' * bool(generation)}"
+    )
+
+
+def huggingface_config(model: Values, generation: Values, *, origin: str) -> BarkConfig:
+    """From the content of the two files; `origin` of them, for messages. Raises ConversionError."""
     sections = {stage: _section(model, key) for stage, key in SECTIONS.items()}
     problems = [problem for stage in SECTIONS for problem in _unsupported(stage, sections[stage])]
     for key, supported in (("model_type", "bark"), ("quantization_config", None)):
         if model.get(key, supported) != supported:
             problems.append(f"{key} is {model[key]!r:.200}, supported is {supported!r}")
-    refuse(f"{path} describes a model that cannot be converted", problems)
-    generation = read_json(generation_path) if generation_path.is_file() else {}
-    origin = f"{path} and {generation_path.name}" if generation else str(path)
+    refuse(f"{origin} describes a model that cannot be converted", problems)
     settings = {
-        stage: dict(_section(generation, SECTIONS[stage])) | sampling.read_sampling(stage, model, generation)
-        for stage in _GENERATION
+        stage: _without_library_defaults(_section(generation, SECTIONS[stage]))
+        | sampling.read_sampling(stage, model, generation)
+        for stage in GENERATION
     }
     config = _build(origin, sections, settings)
-    refuse(f"{generation_path} contradicts {path.name}", list(_contradictions(config, generation)))
+    refuse(f"{origin}: the settings contradict the model", list(_contradictions(config, generation)))
     return config
 
 
-def suno_config(folder: Path, arguments: Mapping[str, Values]) -> BarkConfig:
+def _without_library_defaults(section: Values) -> dict[str, Any]:
+    """A section of generation_config.json without `top_k: 50` and the like, which sampling.py decides about."""
+    return {key: value for key, value in section.items() if key not in ("top_k", "top_p")}
+
+
+def suno_config(origin: object, arguments: Mapping[str, Values]) -> BarkConfig:
     """From the `model_args` of Suno's three files, by stage, with EnCodec 24 kHz and Suno's ids and rates.
 
     Raises ConversionError naming every value that is missing or not supported.
@@ -104,8 +117,8 @@ def suno_config(folder: Path, arguments: Mapping[str, Values]) -> BarkConfig:
     sections: dict[str, Values] = {stage: flat_section(values) for stage, values in arguments.items()}
     sections["fine"] = {"n_codes_total": 8} | dict(sections["fine"])
     problems = [problem for stage in arguments for problem in _unsupported(stage, sections[stage])]
-    refuse(f"the model_args in {folder} describe a model that cannot be converted", problems)
-    return _build(f"the model_args in {folder}", sections, {})
+    refuse(f"the model_args in {origin} describe a model that cannot be converted", problems)
+    return _build(f"the model_args in {origin}", sections, {})
 
 
 def flat_section(values: Values) -> dict[str, Any]:
@@ -127,8 +140,9 @@ def with_stage(config: BarkConfig, stage: str, sizes: Values, origin: str) -> Ba
 
 
 def stage_sizes(config: BarkConfig, stage: str) -> dict[str, Any]:
-    """The sizes of a stage's network by Hugging Face's names."""
-    gpt = dataclasses.asdict(getattr(config, stage).gpt)
+    """The sizes of a stage's network, or of the codec, by Hugging Face's names."""
+    section = getattr(config, stage)
+    gpt = dataclasses.asdict(section if stage == "codec" else section.gpt)
     sizes = {theirs: gpt[ours] for theirs, ours in _SIZES[stage].items()}
     return sizes | ({"output_vocab_size": gpt["vocab"]} if stage == "fine" else {})
 
@@ -164,7 +178,7 @@ def _plausible(value: Any, largest: int) -> bool:
 def _build(origin: str, sections: Mapping[str, Values], generations: Mapping[str, Values]) -> BarkConfig:
     """`sections` and `generations`: stage → values by Hugging Face's names. `origin` of them all, for messages."""
     stages: dict[str, dict[str, Any]] = {}
-    for stage, names in _GENERATION.items():
+    for stage, names in GENERATION.items():
         stages[stage] = _renamed(generations.get(stage, {}), names) | {"gpt": _renamed(sections[stage], _SIZES[stage])}
     stages["codec"] = _renamed(sections.get("codec", {}), _CODEC) | {"codebooks": stages["fine"]["gpt"]["codebooks"]}
     if "codebook_size" in stages["codec"]:

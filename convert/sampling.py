@@ -16,7 +16,7 @@ from bark_jax.layouts import TRANSFORMERS
 Values = Mapping[str, Any]
 
 SECTIONS = {"semantic": "semantic_config", "coarse": "coarse_acoustics_config", "fine": "fine_acoustics_config"}
-_PUBLISHED: dict[str, Values] = {
+PUBLISHED: dict[str, Values] = {
     "semantic": {"do_sample": True, "temperature": SemanticConfig.temperature},
     "coarse": {"do_sample": True, "temperature": CoarseConfig.temperature},
     "fine": {"do_sample": False, "temperature": FineConfig.temperature},  # which transformers samples all the same
@@ -52,7 +52,7 @@ def _edits(stage: str, model: Values, generation: Values) -> Iterator[tuple[str,
 
 def _candidates(stage: str, key: str, model: Values, generation: Values) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Each place's value, the first to count first, with those that are no edit there."""
-    published = _PUBLISHED[stage].get(key, _LIBRARY[key])
+    published = PUBLISHED[stage].get(key, _LIBRARY[key])
     yield _section(generation, stage).get(key), (published,)
     if stage != "fine":
         yield generation.get(key), (published, *([] if key == "do_sample" else [_LIBRARY[key]]))

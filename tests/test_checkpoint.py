@@ -34,7 +34,7 @@ from bark_jax.checkpoint import (
 )
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.models.initialisers import random_networks
-from bark_jax.models.parameters import abstract_network, fill, parameter_shapes
+from bark_jax.models.parameters import ParameterError, abstract_network, fill, parameter_shapes
 from bark_jax.voices.voice import Voice
 
 TINY = BarkConfig.tiny(bias=True)
@@ -216,7 +216,8 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     code = (
-        "import os, signal, pathlib; from bark_jax.checkpoint import *; from bark_jax.config import BarkConfig\n"
+        "import os, signal, pathlib; from bark_jax.checkpoint import *\n"
+        "from bark_jax.config import NETWORKS, BarkConfig\n"
         "def killed(): os.kill(os.getpid(), signal.SIGKILL); yield\n"
         f"write_checkpoint(pathlib.Path({str(folder)!r}), BarkConfig.tiny(),"
         " dict.fromkeys(NETWORKS, killed()), tokenizer_json='{}')"
@@ -377,7 +378,7 @@ def test_filling_reports_everything_at_once(name: str) -> None:
         second: np.zeros((3, 3), np.float32),
         "surplus": np.zeros(1),
     }
-    with pytest.raises(CheckpointError) as raised:
+    with pytest.raises(ParameterError) as raised:
         fill(abstract_network(TINY, name), tensors)
     for problem in (f"{first} is missing", f"{second} has shape (3, 3)", "surplus is unknown"):
         assert problem in str(raised.value)

@@ -24,7 +24,7 @@ from bark_jax.voices.names import DEFAULT_FILE
 if TYPE_CHECKING:
     from bark_jax.voices.voice import Voice
 
-_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16"}
+_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "bool": "BOOL"}
 _CHUNK = 2**22  # elements cast and written at once
 _ROOM = 2**26  # bytes for voices, tokenizer and configuration
 _ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
@@ -54,9 +54,9 @@ def write_checkpoint(
         raise CheckpointError(f"checkpoints are stored as {' or '.join(DTYPES)}, not {wrong.pop()!r}")
     shapes = {name: parameter_shapes(config, name) for name in NETWORKS}
     size = sum(_bytes(shape, dtypes[name]) for name in NETWORKS for shape in shapes[name].values())
-    with _whole_or_nothing(folder.absolute(), size + _ROOM) as partial:
+    with whole_or_nothing(folder.absolute(), size + _ROOM) as partial:
         for name in NETWORKS:
-            with _synced(partial / f"{name}.safetensors") as file:
+            with synced(partial / f"{name}.safetensors") as file:
                 _write_network(file, shapes[name], networks[name], dtypes[name])
         for name, voice in voices:
             _save_voice(partial / "voices", name, voice)
@@ -70,7 +70,7 @@ def write_model_folder(folder: Path, config: BarkConfig, *, tokenizer_json: str)
 
     Nothing is replaced, and nothing is left half written. Raises CheckpointError.
     """
-    with _whole_or_nothing(folder.absolute(), _ROOM) as partial:
+    with whole_or_nothing(folder.absolute(), _ROOM) as partial:
         _write_settings(partial, config, tokenizer_json)
 
 
@@ -83,7 +83,7 @@ def write_network(
     """
     path = folder / f"{name}.safetensors"
     try:
-        with replacing(path) as temporary, _synced(temporary) as file:
+        with replacing(path) as temporary, synced(temporary) as file:
             _write_network(file, parameter_shapes(config, name), tensors, dtype)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
@@ -93,14 +93,14 @@ def write_network(
 def copy_checkpoint(source: Path, folder: Path) -> None:
     """Copy a checkpoint to a name that is vacant, whole or not at all. Raises CheckpointError."""
     size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
-    with _whole_or_nothing(folder.absolute(), size) as partial:
-        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.md"), dirs_exist_ok=True)
+    with whole_or_nothing(folder.absolute(), size) as partial:
+        shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.md", "report"), dirs_exist_ok=True)
 
 
 def _write_settings(folder: Path, config: BarkConfig, tokenizer_json: str) -> None:
-    with _synced(folder / "tokenizer.json") as file:
+    with synced(folder / "tokenizer.json") as file:
         file.write(tokenizer_json.encode())
-    with _synced(folder / "config.json") as file:
+    with synced(folder / "config.json") as file:
         values = {"format": FORMAT, "version": VERSION} | json.loads(config.to_json())
         file.write(json.dumps(values, indent=2).encode())
 
@@ -114,7 +114,7 @@ def is_vacant(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _whole_or_nothing(folder: Path, size: int) -> Iterator[Path]:
+def whole_or_nothing(folder: Path, size: int) -> Iterator[Path]:
     """A hidden sibling of the folder to write `size` bytes into: renamed at the end, removed on any exception."""
     if not is_vacant(folder):
         raise CheckpointError(f"{folder} exists already: delete it or choose another name")
@@ -142,7 +142,7 @@ def _sweep(parent: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def _synced(path: Path) -> Iterator[BinaryIO]:
+def synced(path: Path) -> Iterator[BinaryIO]:
     """A new file whose content is on the disk by the end of the block: a power cut later leaves no holes in it.
 
     It is not used for voices, and entries of folders are not synced.
@@ -156,25 +156,39 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
 def _write_network(
     file: BinaryIO, shapes: Mapping[str, Shape], tensors: Iterable[tuple[str, np.ndarray]], dtype: str
 ) -> None:
+    write_safetensors(file, {name: (dtype, shape) for name, shape in shapes.items()}, tensors)
+
+
+def write_safetensors(
+    file: BinaryIO,
+    entries: Mapping[str, tuple[str, Shape]],
+    tensors: Iterable[tuple[str, np.ndarray]],
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """The safetensors format, one tensor at a time: the library's own writer wants all of them in memory at once.
 
-    Length of the header, eight bytes little-endian; the header, JSON with each tensor's place; the data.
+    entries: dtype and shape of each tensor. tensors: each once, in any order, cast on the way. Length of the header,
+    eight bytes little-endian; the header, JSON with each tensor's place; the data. Raises CheckpointError.
     """
-    header, begins, end = {}, {}, 0
-    for name, shape in shapes.items():
-        begins[name], end = end, end + _bytes(shape, dtype)
-        header[name] = {"dtype": _SAFETENSORS_CODES[dtype], "shape": shape, "data_offsets": [begins[name], end]}
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    begins, end = {}, 0
+    for name, (code, shape) in entries.items():
+        begins[name], end = end, end + _bytes(shape, code)
+        header[name] = {"dtype": _SAFETENSORS_CODES[code], "shape": shape, "data_offsets": [begins[name], end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # data are aligned
     file.write(len(text).to_bytes(8, "little") + text)
-    start, due = file.tell(), dict(shapes)
+    start, due = file.tell(), dict(entries)
     for name, tensor in tensors:
-        if due.pop(name, None) != tensor.shape:
+        entry = due.pop(name, None)
+        if entry is None or entry[1] != tensor.shape:
             raise CheckpointError(f"{file.name}: {name} {tensor.shape} is unknown, misshapen or written twice")
+        dtype = jnp.dtype(entry[0])
         file.seek(start + begins[name])
         flat = tensor.reshape(-1)
         for chunk in range(0, flat.size, _CHUNK):
-            file.write(flat[chunk : chunk + _CHUNK].astype(jnp.dtype(dtype), copy=False).view(np.uint8).data)
+            file.write(flat[chunk : chunk + _CHUNK].astype(dtype, copy=False).view(np.uint8).data)
     if due:
         raise CheckpointError(f"{file.name}: {', '.join(due)} missing")
 

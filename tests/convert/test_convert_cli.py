@@ -31,19 +31,18 @@ def test_in_a_checkout(huggingface: Path, tmp_path: Path) -> None:
 
 
 def test_verify(huggingface: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bark_jax.convert.__main__ as command
-
     def differs(source: Source, out: Path, *, progress: bool) -> None:
         assert source.folder == huggingface
         assert is_checkpoint(out)
         raise ConversionError("differs")
 
-    monkeypatch.setattr(command, "verify", differs)
+    monkeypatch.setattr("bark_jax.convert.verify.verify", differs)
     assert main([str(huggingface), str(tmp_path / "out"), "--verify"]) == 4
 
 
 @pytest.mark.parametrize(
-    ("step", "outcome"), [("convert_checkpoint", "was not written"), ("verify", "holds a whole checkpoint")]
+    ("step", "outcome"),
+    [("conversion.convert_checkpoint", "was not written"), ("verify.verify", "holds a whole checkpoint")],
 )
 def test_interrupts(
     step: str,
@@ -56,7 +55,7 @@ def test_interrupts(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"bark_jax.convert.__main__.{step}", interrupted)
+    monkeypatch.setattr(f"bark_jax.convert.{step}", interrupted)
     assert main([str(huggingface), str(tmp_path / "out"), "--quiet", "--verify"]) == 130
     assert capsys.readouterr().err == f"bark-jax: interrupted; {tmp_path / 'out'} {outcome}\n"
 
