@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from bark_jax import Bark, BarkConfig, Settings, suno
+from bark_jax import Bark, BarkConfig, Settings, Voice, suno
 from bark_jax.checkpoint import CheckpointError
 from bark_jax.config import ConfigError
 from bark_jax.generation import EmptyGeneration
@@ -293,13 +293,23 @@ def test_a_stage_needs_only_the_arrays_that_it_reads(prompt: dict[str, np.ndarra
             np.testing.assert_array_equal(call(history), call(prompt))
 
 
+def test_no_history_has_a_name_and_processors_wrap_theirs(prompt: dict[str, np.ndarray]) -> None:
+    options = {"seed": 1, "max_gen_duration_s": 0.5}
+    expected = {h: generate_text_semantic("Hello", p, **options) for h, p in (("none", None), ("wrapped", prompt))}
+    np.testing.assert_array_equal(generate_text_semantic("Hello", "none", **options), expected["none"])
+    wrapped = generate_text_semantic("Hello", {"input_ids": [1], "history_prompt": prompt}, **options)
+    np.testing.assert_array_equal(wrapped, expected["wrapped"])
+
+
 def test_coarse_codes_of_another_voice(prompt: dict[str, np.ndarray], tmp_path: Path) -> None:
     """They need not be the beginning of the fine ones, in files either."""
     mixed = prompt | {"coarse_prompt": prompt["coarse_prompt"][:, ::-1]}
     save_as_prompt(tmp_path / "mixed.npz", mixed)
     spoken = [generate_coarse(np.arange(9), h, seed=1) for h in (mixed, tmp_path / "mixed.npz")]
     np.testing.assert_array_equal(spoken[0], spoken[1])
-    np.testing.assert_array_equal(read_history(mixed, "coarse", loading.loaded_model()).coarse, mixed["coarse_prompt"])
+    read = read_history(mixed, "coarse", loading.loaded_model())
+    assert isinstance(read, Voice)
+    np.testing.assert_array_equal(read.coarse, mixed["coarse_prompt"])
 
 
 def test_a_full_generation_with_other_entries(prompt: dict[str, np.ndarray], tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from bark_jax.inputs import TokenError, check_tokens
 from bark_jax.quoting import shorten
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import locate
+from bark_jax.voices.names import NO_VOICE
 from bark_jax.voices.reading import read_voice_file
-from bark_jax.voices.tokens import PROMPTS, rates_agree
+from bark_jax.voices.tokens import rates_agree
 from bark_jax.voices.voice import Voice
 
 Shape: TypeAlias = tuple[int | None, ...]
@@ -52,11 +53,14 @@ class History(Voice):
         return cls(**_read_arrays(prompts, "the voice", {name: (None,) * n for name, n in axes.items()}, {}))
 
 
-def read_history(source: VoiceSource, stage: str, bark: Bark) -> History | None:
-    """What a stage (see `STAGES`) reads of a history_prompt; None for None. Raises VoiceError."""
+def read_history(source: VoiceSource, stage: str, bark: Bark) -> History | str | None:
+    """What a stage (see `STAGES`) reads of a history_prompt; no voice and the default one stay as they are.
+
+    Raises VoiceError.
+    """
+    if source is None or (isinstance(source, str) and source == NO_VOICE):
+        return source
     prompts = load_prompts(source, bark.voice_folder)
-    if prompts is None:
-        return None
     name = str(source) if isinstance(source, str | Path) else "the history_prompt"
     codes, config = bark.config.codec.codebook_size, bark.config
     shapes: dict[str, Shape] = {
@@ -74,23 +78,28 @@ def read_history(source: VoiceSource, stage: str, bark: Bark) -> History | None:
 
 def check_history(source: VoiceSource, bark: Bark) -> VoiceSource:
     """The history_prompt, read once and found fit for all stages. Raises VoiceError."""
-    prompts = load_prompts(source, bark.voice_folder)
+    if source is None or source == NO_VOICE:
+        return source
     for stage in STAGES:
         read_history(source, stage, bark)
-    return prompts
+    return load_prompts(source, bark.voice_folder)
 
 
-def load_prompts(source: VoiceSource, folder: Path | None = None) -> Mapping[str, npt.ArrayLike] | None:
+def load_prompts(source: VoiceSource, folder: Path | None = None) -> Mapping[str, npt.ArrayLike]:
     """The arrays of a history_prompt, unchecked, by their names: some of `semantic_prompt`, `coarse_prompt`, ….
 
     folder: of the model's voices. Raises VoiceError.
     """
-    if isinstance(source, Generation | Voice):
-        return {prompt: getattr(source, prompt.removesuffix("_prompt")) for prompt in PROMPTS}
+    if isinstance(source, Generation):
+        source = source.as_voice()
+    if isinstance(source, Voice):
+        return source.arrays
     if isinstance(source, str | Path):
         return read_voice_file(locate(str(source), folder).path)[0]
-    if source is None or isinstance(source, Mapping):
-        return source
+    if isinstance(source, Mapping):
+        inner = source.get("history_prompt", source)  # transformers' processor puts them there
+        if isinstance(inner, Mapping):
+            return inner
     raise VoiceError(f"a history_prompt is a name, a file or a dict of arrays, not {type(source).__name__}")
 
 

@@ -5,6 +5,7 @@ config in the tests keeps them); only sizes of vocabularies and special token id
 window's key-value cache is never carried into the next window.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +20,12 @@ from bark_jax.voices.voice import Voice
 
 COARSE_PER_SEMANTIC = 75 / 49.9 * 2  # flat coarse tokens per semantic token
 
-Choose = Callable[[np.ndarray], int]
+Place = tuple[int, ...] | None
+"""Where in the result a token stands; None if it will not be in it."""
+
+Choose = Callable[[np.ndarray, Place], int]
+
+TIE = 1e-5  # of the largest logit: sums in another order differ by a tenth of that
 
 
 class Decoded(NamedTuple):
@@ -29,9 +35,25 @@ class Decoded(NamedTuple):
     margins: np.ndarray
 
 
-def greedy(logits: np.ndarray) -> int:
+def greedy(logits: np.ndarray, place: Place = None) -> int:
     """The first maximum."""
     return int(np.argmax(logits))
+
+
+class GreedyUpToTies:
+    """The first maximum, or the token of another result that lies within `TIE` of it."""
+
+    def __init__(self, other: np.ndarray) -> None:
+        self._other = other
+        self.ties: list[Place] = []
+
+    def __call__(self, logits: np.ndarray, place: Place = None) -> int:
+        best = greedy(logits)
+        other = best if place is None else int(self._other[place])
+        if other == best or logits[best] - logits[other] > TIE * np.abs(logits).max():
+            return best
+        self.ties.append(place)
+        return other
 
 
 @torch.inference_mode()
@@ -57,7 +79,7 @@ def generate_semantic(
     tokens, margins = [], []
     while True:
         allowed = np.append(logits[: ids.vocab], logits[ids.pad]) if allow_early_stop else logits[: ids.vocab]
-        token = choose(allowed)
+        token = choose(allowed, (len(tokens),))
         margins.append(_margin(allowed))
         if token == ids.vocab:  # end of sequence
             break
@@ -100,7 +122,7 @@ def generate_coarse(
             codebook = len(tokens) % 2
             start = first_id + codebook * size
             allowed = logits[start : start + size]
-            tokens.append(start + choose(allowed))
+            tokens.append(start + choose(allowed, (codebook, len(tokens) // 2)))
             margins.append(_margin(allowed))
             if len(tokens) == steps:
                 break
@@ -130,14 +152,16 @@ def generate_fine(
 
     margins: list[float] = []
     windows = max(0, math.ceil((frames - (1024 - past_frames)) / 512)) + 1
-    for w in range(windows):
+    fills = [min(past_frames + 512 * w, length - 512) for w in range(windows)] + [past_frames + frames]
+    for w, (fill, end) in enumerate(itertools.pairwise(fills)):
         start = min(512 * w, length - 1024)
-        fill = min(past_frames + 512 * w, length - 512)
         window = codes[:, start : start + 1024].copy()
         for codebook in range(given, 8):
             logits = model(codebook, _tensor(window.T)[None]).logits[0, :, : config.codec.codebook_size].numpy()
             for position in range(fill - start, 1024):
-                window[codebook, position] = choose(logits[position])
+                at = start + position
+                place = (codebook, at - past_frames) if at < end else None  # the next window fills in the rest again
+                window[codebook, position] = choose(logits[position], place)
                 margins.append(_margin(logits[position]))
         codes[given:, fill : start + 1024] = window[given:, fill - start :]
     return Decoded(codes[:, past_frames : past_frames + frames], np.array(margins))

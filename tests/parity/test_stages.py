@@ -108,7 +108,7 @@ def drawing(key: jax.Array, settings: Settings, stage: str) -> reference.Choose:
     """Chooses with our sampler and one key per step, as a stage does for one item."""
     rules, steps = Sampling.of([settings], stage), itertools.count()
     draw = jax.jit(lambda step, logits: sample(fold_keys(key[None], step), logits[None], rules)[0])
-    return lambda logits: int(draw(next(steps), logits))
+    return lambda logits, _: int(draw(next(steps), logits))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,8 @@ def test_semantic_ends_with_the_end_of_sequence(factor: float) -> None:
 @pytest.mark.parametrize(
     ("size", "voice_length"),
     tiny_and_small(None, (346, 519))
-    + tiny((2, 3), (12, 18), (100, 150), (208, 312), (210, 315), (211, 317), (213, 318)),
+    + tiny((2, 3), (12, 18), (100, 150), (208, 312), (210, 315), (211, 317), (213, 318))
+    + tiny((315, 473), (341, 512), (353, 530), (534, 802)),
     indirect=["size"],
     scope="module",
 )
@@ -186,12 +187,12 @@ def test_coarse_with_a_shorter_history(
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
-@pytest.mark.parametrize(("window", "history"), [(2, 630), (100, 60), (138, 630)])
+@pytest.mark.parametrize(("window", "history"), [(20, 630), (138, 60)])
 def test_coarse_with_another_window(size: Size, coarse: tuple[BarkCausalModel, GPT], window: int, history: int) -> None:
     theirs, ours = coarse
     rules = dataclasses.replace(size.config.coarse, window=window, max_history=history)
     config = dataclasses.replace(size.config, coarse=rules)
-    tokens, voice = random_semantic(size.config, 60), random_voice(size.config, 346, 519)
+    tokens, voice = random_semantic(size.config, 50), random_voice(size.config, 346, 519)
     expected = reference.generate_coarse(theirs, config, tokens, voice, max_history=history, window=window)
     assert_equal(generate_coarse(ours, config, [tokens], keys(1), [GREEDY], [voice])[0], expected)
 
@@ -211,18 +212,25 @@ def test_coarse_of_a_mixed_batch(size: Size, coarse: tuple[BarkCausalModel, GPT]
 @pytest.mark.parametrize(
     ("size", "frames"),
     tiny_and_small((700, 0), (600, 512), (1600, 0))
-    + tiny((1, 0), (1024, 0), (1025, 0), (512, 600), (513, 600), (50, 10), (1529, 7), (1530, 7)),
+    + tiny((1, 0), (1024, 0), (1025, 0), (512, 600), (513, 600), (50, 10), (1529, 7), (1530, 7), (2049, 0), (2600, 0))
+    + tiny((200, 473), (200, 530), (200, 802), (1100, 473), (1100, 512)),
     indirect=["size"],
     scope="module",
 )
 def test_fine(size: Size, fine: tuple[BarkFineModel, FineGPT], frames: tuple[int, int]) -> None:
-    """(new frames, frames of a voice): one, two and three windows, and lengths where the number of windows changes."""
+    """(new frames, frames of a voice): one to five windows, lengths where their number changes, published voices'.
+
+    A code may differ where two logits tie within rounding, and nowhere else.
+    """
     theirs, ours = fine
     voice = random_voice(size.config, 100, frames[1]) if frames[1] else None
     codes = random_codes(size.config, frames[0], codebooks=2)
-    expected = reference.generate_fine(theirs, size.config, codes, voice)
+    [result] = generate_fine(ours, size.config, [codes], keys(1), [GREEDY], [voice])
+    choose = reference.GreedyUpToTies(result)
+    expected = reference.generate_fine(theirs, size.config, codes, voice, choose=choose)
     assert_varied(expected.tokens[2:], 15 if frames[0] > 1 else 1)
-    assert_equal(generate_fine(ours, size.config, [codes], keys(1), [GREEDY], [voice])[0], expected)
+    assert_equal(result, expected)
+    assert len(choose.ties) <= 1e-4 * result.size  # expected: 1e-6
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
@@ -279,7 +287,7 @@ def test_sampled_fine(size: Size, fine: tuple[BarkFineModel, FineGPT]) -> None:
     tokens = iter(drawn[2:].reshape(-1))
     excess, variance = [], []
 
-    def follow(logits: np.ndarray) -> int:
+    def follow(logits: np.ndarray, _: reference.Place) -> int:
         token = int(next(tokens))
         log_p = torch.log_softmax(torch.from_numpy(logits).double() / settings.fine_temperature, dim=0).numpy()
         mean = np.sum(np.exp(log_p) * log_p)
