@@ -11,9 +11,20 @@ import soundfile  # type: ignore[import-untyped]
 
 from bark_jax.errors import FileError
 from bark_jax.files import check_writable, replacing
-from bark_jax.quoting import quote
+from bark_jax.quoting import did_you_mean, quote
 
-_ENCODINGS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+_ENCODINGS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+SUFFIXES = tuple(_ENCODINGS)
+_RATES = {  # Hz, of the formats that do not take every rate
+    "OPUS": (8_000, 12_000, 16_000, 24_000, 48_000),
+    "MPEG_LAYER_III": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+}
 _BLOCK = 2**16  # samples written at once: libsndfile's Vorbis encoder overflows the stack with minutes in one call
 
 Waveform = npt.NDArray[np.float32]
@@ -30,7 +41,11 @@ def check_output(path: Path | str, suffix: str | None = None) -> None:
     """
     path = Path(path)
     if suffix is None and path.suffix.lower() not in _ENCODINGS:
-        raise AudioError(f"cannot write {path}: its name must end in {', '.join(_ENCODINGS)}")
+        advice = did_you_mean(path.suffix, SUFFIXES)
+        raise AudioError(f"cannot write {path}: its name must end in {', '.join(SUFFIXES)}{advice}")
+    container, encoding = _ENCODINGS.get(suffix or path.suffix.lower(), ("WAV", None))
+    if not soundfile.check_format(container, encoding):
+        raise AudioError(f"cannot write {path}: libsndfile is built without {container}; use .wav or .flac")
     try:
         check_writable(path)
     except OSError as error:
@@ -40,9 +55,10 @@ def check_output(path: Path | str, suffix: str | None = None) -> None:
 def write_audio(file: Path | str | IO[bytes], waveform: Waveform, sample_rate: int, format: str | None = None) -> None:
     """Write a mono waveform [N], clipped to −1 … 1: to a path, whole or not at all, or to a binary file object.
 
-    The suffix of the path chooses the format: `.wav` and `.flac` of 16 bits, `.ogg` with Vorbis; `format`, "wav" with
-    or without the dot, does for a file object, and for a path in place of its suffix. An empty waveform becomes one
-    sample of silence, as FLAC cannot be empty. Raises AudioError for an unknown format, a path that cannot be written,
+    The suffix of the path chooses the format: `.wav` and `.flac` of 16 bits, `.ogg` with Vorbis, `.opus`, `.mp3`;
+    `format`, "wav" with or without the dot, does for a file object, and for a path in place of its suffix. Opus and MP3
+    take a few sample rates only: others are resampled to the next higher one. An empty waveform becomes one sample of
+    silence, as most formats cannot be empty. Raises AudioError for an unknown format, a path that cannot be written,
     and samples that are not finite numbers.
     """
     suffix = None if format is None else f".{format.lower().removeprefix('.')}"
@@ -72,8 +88,13 @@ def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
     waveform = np.asarray(waveform, np.float32)
     if waveform.ndim != 1 or not np.isfinite(waveform).all():
         raise AudioError(f"the waveform {waveform.shape} is not a row of finite samples")
-    waveform = np.clip(waveform, -1, 1) if waveform.size else np.zeros(1, np.float32)
+    waveform = waveform if waveform.size else np.zeros(1, np.float32)
     container, encoding = _ENCODINGS[suffix]
+    rates = _RATES.get(encoding, (sample_rate,))
+    if sample_rate not in rates:
+        target = min((rate for rate in rates if rate > sample_rate), default=max(rates))
+        waveform, sample_rate = resample(waveform, sample_rate, target), target
+    waveform = np.clip(waveform, -1, 1)
     content = io.BytesIO()
     with soundfile.SoundFile(content, "w", sample_rate, 1, encoding, format=container) as file:
         for start in range(0, len(waveform), _BLOCK):
@@ -82,7 +103,7 @@ def encode_audio(waveform: Waveform, sample_rate: int, suffix: str) -> bytes:
 
 
 def _formats() -> str:
-    return ", ".join(suffix.removeprefix(".") for suffix in _ENCODINGS)
+    return ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
 
 
 def pcm_bytes(waveform: Waveform) -> bytes:

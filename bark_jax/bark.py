@@ -203,9 +203,9 @@ class Bark:
 
         voice: a Voice, a Generation, a dict of the three arrays, the output of transformers' processor, a file, or the
         name of one (`v2/en_speaker_6`); by default the model's default voice, if it has one, and "none" for none. seed,
-        0 … 2³² − 1: the same one gives the same audio; by default a fresh one, kept in the result. settings: how to
-        sample (default: the checkpoint's); overrides: single fields of it, such as `semantic_temperature=0.5`.
-        progress: called as each stage advances.
+        0 … 2³² − 1: the same one gives the same audio; by default, and for −1, a fresh one, kept in the result.
+        settings: how to sample (default: the checkpoint's); overrides: single fields of it, such as
+        `semantic_temperature=0.5`. progress: called as each stage advances.
 
         A list of texts gives a list of clips, made side by side. Voice, seed and settings are then one for all, or a
         list or tuple with one for each; overrides are for all. Every clip is, token for token, what it would be alone

@@ -20,6 +20,10 @@ class ModelError(BarkError):
     """A model that is not there, or cannot be used."""
 
 
+class ListenerLeft(BarkError):
+    """The reader of a stream, or a player, stopped before the end of the audio."""
+
+
 class TrainingError(InputError):
     """Training that cannot start or continue."""
 

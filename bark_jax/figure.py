@@ -175,7 +175,8 @@ def _raster(ax: Axes, name: str, tokens: np.ndarray, unit: str, rate: float, voc
     rows, length = tokens.shape
     if length:
         extent = (0, length / rate, rows, 0)
-        ax.imshow(tokens, "viridis", aspect="auto", extent=extent, interpolation="nearest", vmin=0, vmax=vocab - 1)
+        heard = np.ma.masked_less(tokens, 0)  # −1: a pause, which stays white
+        ax.imshow(heard, "viridis", aspect="auto", extent=extent, interpolation="nearest", vmin=0, vmax=vocab - 1)
     ax.axvline(length / rate, color=_INK, linewidth=1)  # where the stage ends
     ax.set_ylim(rows, 0)
     ax.set_yticks([row + 0.5 for row in range(rows)], [str(row + 1) for row in range(rows)])

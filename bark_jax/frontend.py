@@ -1,6 +1,5 @@
 """What callers give, read for one model: texts, voices, seeds and settings → token ids and `Options`."""
 
-import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +10,7 @@ from tokenizers import Tokenizer
 
 from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation
-from bark_jax.inputs import Options, check_seed
+from bark_jax.inputs import Options, choose_seed, is_fresh
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.speech.script import Pauses, Script, write_script
 from bark_jax.text import encode_text
@@ -51,11 +50,9 @@ class Frontend:
 
         Raises SettingsError and VoiceError.
         """
-        if seed is None:
-            if not self.may_draw_seeds:
-                raise SettingsError("give a seed: the processes of a mesh must all use the same one")
-            seed = secrets.randbits(31)
-        check_seed(seed)
+        if is_fresh(seed) and not self.may_draw_seeds:
+            raise SettingsError("give a seed: the processes of a mesh must all use the same one")
+        seed = choose_seed(seed)
         if not isinstance(settings, Settings | None):
             raise SettingsError(f"settings must be a Settings, not {type(settings).__name__}")
         settings = (self.settings if settings is None else settings).replace(**overrides)

@@ -1,9 +1,10 @@
 """What a caller hands to the pipeline, checked: tokens, seeds, and values for every item of a batch."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -65,10 +66,23 @@ def check_tokens(tokens: np.ndarray, what: str, shape: tuple[int | None, ...], v
     return tokens.astype(np.int32)
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: object) -> None:
     """Raise SettingsError unless the seed is one that makes a key of its own."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise SettingsError(f"seed must be an integer in 0 … 2³² − 1, not {quote(seed)}")
+
+
+def is_fresh(seed: object) -> bool:
+    """Whether a seed asks for one that is drawn."""
+    return seed is None or (isinstance(seed, int | np.integer) and seed == -1)
+
+
+def choose_seed(seed: int | None) -> int:
+    """The seed; a fresh one, 0 … 2³¹ − 1, for None and, as many programs have it, −1. Raises as `check_seed` does."""
+    if is_fresh(seed):
+        return secrets.randbits(31)
+    check_seed(cast(int, seed))
+    return cast(int, seed)
 
 
 def derive_seed(seed: int, piece: int, take: int = 0) -> int:

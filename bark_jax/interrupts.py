@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost."""
+"""Reliable KeyboardInterrupt handling, for commands."""
 
 import signal
 import sys
@@ -10,10 +10,12 @@ from types import FrameType
 
 @contextmanager
 def remembering_ctrl_c() -> Iterator[Callable[[], None]]:
-    """In this block Ctrl-C raises KeyboardInterrupt as ever; the function it yields raises it again, for a lost one.
+    """In this block Ctrl-C raises KeyboardInterrupt; the function it yields raises it again if it was lost.
 
-    Lost are exceptions in a callback of the garbage collector, of which JAX has one, and those that native code
-    discards: 2 of 48 interrupts of a compiling stage. Where Ctrl-C is ignored or handled otherwise, it stays so.
+    An exception is lost in a callback of the garbage collector, of which JAX has one, and where native code discards
+    it: 2 of 48 interrupts of a compiling stage. Changes Python's handling of signals and of lost exceptions for the
+    whole process, so it is for the command line, not for the library. Where Ctrl-C is ignored or handled otherwise, it
+    stays so.
     """
     interrupted = False
 
@@ -44,7 +46,7 @@ def remembering_ctrl_c() -> Iterator[Callable[[], None]]:
 def noticing_ctrl_c(tell: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """In this block the first Ctrl-C only calls `tell`; the function it yields says whether there was one.
 
-    The second one raises KeyboardInterrupt as ever. Where Ctrl-C is ignored or handled otherwise, it stays so.
+    The second one raises KeyboardInterrupt. Where Ctrl-C is ignored or handled otherwise, it stays so.
     """
     noticed = False
 

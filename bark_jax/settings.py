@@ -11,7 +11,7 @@ import numpy as np
 
 from bark_jax.config import BarkConfig
 from bark_jax.errors import InputError
-from bark_jax.quoting import quote
+from bark_jax.quoting import did_you_mean, quote
 
 MAX_TEMPERATURE = 1e6  # draws are uniform long before
 
@@ -58,6 +58,9 @@ class Settings:
         least, most = config.coarse.window, config.coarse.max_history
         fits = self.coarse_history is None or least <= self.coarse_history <= most
         _require(fits, self, "coarse_history", f"an integer in {least} … {most} or None")
+        token = 1 / config.semantic.rate_hz
+        fits = self.max_seconds is None or _as_float(self.max_seconds) >= token
+        _require(fits, self, "max_seconds", f"a number ≥ {math.ceil(token * 1000) / 1000}, a token's length, or None")
 
     @classmethod
     def defaults(cls, config: BarkConfig) -> Self:
@@ -77,8 +80,11 @@ class Settings:
         """A copy with some fields changed. Raises SettingsError for unknown names and for values out of range."""
         unknown = changes.keys() - {f.name for f in dataclasses.fields(self)}
         if unknown:
-            names = ", ".join(f.name for f in dataclasses.fields(self))
-            raise SettingsError(f"unknown setting {', '.join(sorted(unknown))}; the settings are {names}")
+            names = [f.name for f in dataclasses.fields(self)]
+            advice = "".join(did_you_mean(name, names) for name in sorted(unknown))
+            raise SettingsError(
+                f"unknown setting {', '.join(sorted(unknown))}; the settings are {', '.join(names)}{advice}"
+            )
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 

@@ -47,7 +47,8 @@ def convert_checkpoint(
     """
     out = Path(os.path.realpath(out))  # "." has no name to write beside
     if not is_vacant(out) and not (overwrite and is_checkpoint(out)):
-        raise ConversionError(f"{out} exists already{', and is not a converted checkpoint' if overwrite else ''}")
+        advice = ": --overwrite replaces it" if is_checkpoint(out) else ", and is not a converted checkpoint"
+        raise ConversionError(f"{out} exists already{advice}")
     opened = open_source(source, size=size, tokenizer=tokenizer, stages=stages)
     plans = {
         network: plan(network, opened.config, tensors, converted=network in opened.converted)

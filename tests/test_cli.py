@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
 def test_say_writes_audio_and_says_where(capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str) -> None:
     output = tmp_path / f"hello{suffix}"
     code, out, err = run(capsys, "say", "Hello", "-o", str(output), *TINY)
@@ -69,7 +69,7 @@ def test_settings_reach_the_model(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["say", "Hi", "--top-p", "0", *TINY], 2, "semantic_top_p"),
         (["say", "Hi", *TINY, "--seed", "x"], 2, "--seed"),
         (["say", "Hi", *TINY, "--seed", "99999999999999999999"], 2, "seed must be"),
-        (["say", "Hi", "-o", "hello.mp3", *TINY], 3, ".wav, .flac, .ogg"),
+        (["say", "Hi", "-o", "hello.m4a", *TINY], 3, ".wav, .flac, .ogg"),
         (["say", "Hi", "-o", "no/such/folder/hello.wav", *TINY], 3, "no/such/folder"),
         (["say", "Hi", "--model", "random:huge"], 4, "huge"),
         (["say", "Hi", "--model", "not a model"], 4, "--model nano"),

@@ -148,17 +148,38 @@ class Terminal(io.StringIO):
 STEPS = [("semantic", 499, 700), ("coarse", 750, 1500), ("fine", 1, 4), ("codec", 750, 750)]
 
 
-def test_bars_count_seconds_of_audio(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = Terminal()
-    monkeypatch.setattr("sys.stderr", shown)
+def shown_bars(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
+    """All that a terminal is sent, between returns to the beginning of the line, by that many clips."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
     with Bars(BarkConfig.small(), hidden=False) as bars:
-        for stage, done, total in STEPS:
-            bars.update(stage, 0, total)
-            bars.update(stage, done, total)
-    last = [line.rsplit("\r", 1)[-1] for line in shown.getvalue().strip().split("\n")]
-    for line, (stage, _, _), seconds in zip(last, STEPS, (10.0, 5.0, 2.5, 10.0), strict=True):
-        assert line.startswith(stage)
-        assert f"{seconds:.1f} s of audio" in line
+        for _ in range(times):
+            for stage, done, total in STEPS:
+                bars.update(stage, 0, total)
+                bars.update(stage, done, total)
+    assert "\n" not in terminal.getvalue()  # one line, however many batches there are
+    return terminal.getvalue().split("\r")
+
+
+def test_bars_are_one_line_that_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shown_bars(monkeypatch, 3)
+    assert shown[-1].strip() == ""
+    for (stage, _, _), seconds in zip(STEPS, (10.0, 5.0, 2.5, 10.0), strict=True):
+        assert any(line.startswith(stage) and f"{seconds:.1f} s of audio" in line for line in shown)
+
+
+def test_bars_end_at_the_end_of_a_clip_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = [line for line in shown_bars(monkeypatch, 1) if line.startswith("semantic")][-1]
+    assert "100%" in last
+    assert "499/499" in last
+
+
+def test_bars_say_that_a_stage_is_compiled_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for times in (1, 2):
+        compiling = [line for line in shown_bars(monkeypatch, times) if "compiling" in line]
+        assert {line.split()[0].rstrip(":") for line in compiling} == {stage for stage, _, _ in STEPS}
+        assert all("| 0/" in line for line in compiling)
+        assert len(compiling) == len(set(compiling))
 
 
 def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,20 +69,91 @@ def test_playing_feeds_a_player(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    player = tmp_path / "aplay"
-    player.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/arguments\ncat > {tmp_path}/played\n")
-    player.chmod(player.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    fake_player(tmp_path, monkeypatch, "echo $@ > arguments\ncat > played")
     code, _, err = run(capsys, "say", "One. [pause 0.2] Two.", "--play", *TINY)
     assert code == 0, err
     assert "-r 24000" in (tmp_path / "arguments").read_text()
     expected = Bark.from_pretrained("random:tiny").speak("One. [pause 0.2] Two.", seed=1, max_seconds=0.5)
     assert (tmp_path / "played").read_bytes() == pcm_bytes(expected.waveform)
     assert not (tmp_path / "bark.wav").exists()
-    player.write_text("#!/bin/sh\nexit 3\n")
-    code, _, err = run(capsys, "say", "One. [pause 0.2] Two.", "--play", *TINY)
+
+
+LONG = "One. [pause 3] Two. [pause 3] Three. [pause 3] Four."
+"""Ten seconds of samples are more than a pipe holds."""
+
+
+@pytest.fixture(scope="module")
+def spoken() -> bytes:
+    return pcm_bytes(Bark.from_pretrained("random:tiny").speak(LONG, seed=1, max_seconds=0.5).waveform)
+
+
+def fake_player(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    player = folder / "bin" / "aplay"
+    player.parent.mkdir()
+    player.write_text(f"#!/bin/sh\n{script}\n")
+    player.chmod(player.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{player.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("leaves", "how"),
+    [
+        ("exit 0", "stopped playing"),
+        ("head -c 1000 > heard", "stopped playing"),
+        ("head -c 1000 > heard; exit 123", "exit code 123"),
+        ("head -c 1000 > heard; kill -9 $$", "signal 9"),
+        ("cat > heard; exit 1", "exit code 1"),
+    ],
+)
+def test_a_player_that_leaves_early_costs_no_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: bytes,
+    leaves: str, how: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    fake_player(tmp_path, monkeypatch, leaves)
+    code, _, err = run(capsys, "say", LONG, "--play", "-o", "a.wav", "--srt", "a.srt", *TINY)
+    assert code == 6, err
+    assert how in err
+    assert "Written in full: a.wav, a.srt." in err
+    assert len(err.splitlines()) == 2  # that and the warning of noise
+    assert pcm(Path("a.wav")).tobytes() == spoken
+    assert Path("a.srt").read_text().count("-->") == 4
+
+
+def test_a_player_that_leaves_early_ends_a_run_that_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_player(tmp_path, monkeypatch, "exit 1")
+    code, _, err = run(capsys, "say", LONG, "--play", *TINY)
+    assert code == 6
+    assert err.splitlines()[-1] == "bark-jax: aplay stopped playing before the end (exit code 1)."
+    assert not Path("bark.wav").exists()
+
+
+@pytest.mark.parametrize("output", [["-o", "a.wav"], []])
+def test_a_reader_that_leaves_early_costs_no_file(tmp_path: Path, spoken: bytes, output: list[str]) -> None:
+    command = [sys.executable, "-m", "bark_jax", "say", LONG, "--stream", "-", *output, *TINY]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1000) == spoken[:1000]
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert (process.returncode, len(err.splitlines())) == (6, 2), err
+    assert "standard output was closed by its reader before the end" in err
+    assert [path.name for path in tmp_path.iterdir()] == output[1:]
+    assert not output or pcm(tmp_path / "a.wav").tobytes() == spoken
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that only Linux has")
+def test_a_stream_that_cannot_be_written_costs_no_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, spoken: bytes
+) -> None:
+    code, _, err = run(capsys, "say", LONG, "--stream", "/dev/full", "-o", str(tmp_path / "a.wav"), *TINY)
     assert code == 3
-    assert "aplay stopped playing (exit code 3)" in err
+    assert "cannot write /dev/full: No space left on device" in err
+    assert pcm(tmp_path / "a.wav").tobytes() == spoken
 
 
 @pytest.mark.parametrize(

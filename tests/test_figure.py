@@ -52,7 +52,10 @@ def test_a_long_text_is_drawn_where_it_is_heard(bark: Bark) -> None:
     assert (silent == -1).all()
     heard = timeline.fine[:, round(second.start * 75) : round(second.end * 75)]
     np.testing.assert_array_equal(heard, second.tokens.fine[:, : heard.shape[1]])
-    draw(timeline, config=bark.config)
+    rasters, rows = draw(timeline, config=bark.config).axes[2:], (timeline.semantic[None], *timeline[3:])
+    for ax, tokens in zip(rasters, rows, strict=True):
+        drawn = ax.images[0].get_array()
+        np.testing.assert_array_equal(np.ma.getmaskarray(drawn), tokens == -1)  # not as token 0
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -15,7 +15,7 @@ from bark_jax.settings import Settings, SettingsError
         ("coarse_top_k", np.int64(5)),
         ("semantic_top_p", 1.0),
         ("min_eos_p", None),
-        ("max_seconds", 1e-9),
+        ("max_seconds", 0.021),
         ("coarse_history", 60),
     ],
 )
@@ -45,6 +45,12 @@ def test_values_that_fit(name: str, value: object) -> None:
 def test_values_out_of_range_are_named(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"{name} must be .*, not {value!r}"):
         Settings().replace(**{name: value})
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 0.01, 0.02])
+def test_less_than_a_token_is_refused(seconds: float) -> None:
+    with pytest.raises(SettingsError, match=r"max_seconds must be a number ≥ 0\.021, .*, not"):
+        Settings(max_seconds=seconds).check(BarkConfig.small())
 
 
 @pytest.mark.parametrize("history", [59, 631])

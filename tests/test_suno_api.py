@@ -548,7 +548,7 @@ def test_booleans_mean_what_they_say(
         (["--text", "Hi", "--text_temp", "-1"], 2, "semantic_temperature"),
         (["--text", "Hi", "--seed", "-1"], 2, "seed"),
         (["--text", "Hi", "--history_prompt", "v2/en_speaker_77"], 2, "v2/en_speaker_7"),
-        (["--text", "Hi", "--output_dir", "new", "--output_filename", "hello.mp3"], 3, ".wav, .flac, .ogg"),
+        (["--text", "Hi", "--output_dir", "new", "--output_filename", "hello.m4a"], 3, ".wav, .flac, .ogg"),
         (["--text", "Hi", "--output_dir", "/proc/nowhere"], 3, "/proc"),
         (["--text", "Hi", "--model", "random:huge"], 4, "huge"),
     ],

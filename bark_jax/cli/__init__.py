@@ -6,22 +6,22 @@ Nothing here imports JAX before the input has been checked, so that help and ref
 """
 
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from bark_jax import __version__
-from bark_jax.cli.console import note, show_warning
+from bark_jax.cli.console import drop_output, note, show_warning
 from bark_jax.cli.parser import Parser
-from bark_jax.errors import DivergenceError, FileError, InputError, ModelError
+from bark_jax.errors import DivergenceError, FileError, InputError, ListenerLeft, ModelError
 
 EXIT_CODES: dict[type[BaseException], int] = {  # the first that fits
     DivergenceError: 5,
     FileError: 3,
     InputError: 2,  # as bad usage is to argparse
     ModelError: 4,
+    ListenerLeft: 6,
     KeyboardInterrupt: 130,
 }
 
@@ -49,7 +49,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         note(" ".join([f"bark-jax: {str(error) or 'interrupted'}", *getattr(error, "__notes__", ())]))
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        drop_output()
         return 0
     finally:
         warnings.showwarning = show_source
@@ -72,7 +72,8 @@ def _parser(arguments: Sequence[str]) -> Parser:
         prog="bark-jax",
         description="Text to speech, music and sound with Bark, in JAX.",
         epilog="Exit codes: 0 done; 2 bad usage or input; 3 a file cannot be read or written; 4 no usable model; "
-        "5 training diverged; 130 interrupted.",
+        "5 training diverged; 6 a player or the reader of a stream stopped early (all files are written in full); "
+        "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,6 +1,7 @@
 """What the commands say: results on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -9,6 +10,11 @@ from typing import Any, TextIO
 def note(message: str) -> None:
     """A line for people, on standard error."""
     print(message, file=sys.stderr)
+
+
+def drop_output() -> None:
+    """Nobody reads standard output any more: what Python flushes at its end goes nowhere, without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: Any) -> None:

@@ -5,6 +5,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import numpy.typing as npt
 
 from bark_jax.checkpoint import read_config
 from bark_jax.cli.console import note
@@ -14,13 +18,14 @@ from bark_jax.inputs import naming
 from bark_jax.layouts import NANO
 from bark_jax.loading import resolve
 from bark_jax.voices.errors import VoiceError
-from bark_jax.voices.library import default_voice, find_voice
-from bark_jax.voices.voice import Voice
+from bark_jax.voices.library import find_voice
 
 DEFAULT_MODEL = "suno/bark-small"
 
-Cast: TypeAlias = Mapping[str | None, Voice | None]
-"""The voice of each speaker, and under None of who is not named; None for one who keeps that of the first piece."""
+Cast: TypeAlias = Mapping[str | None, str | None]
+"""The name or path of each speaker's voice, and under None of the text's; None where none is asked for."""
+
+Codes: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +46,18 @@ class Model:
         """Where its own voices are."""
         return self.folder and self.folder / "voices"
 
-    def find_voices(self, cast: Mapping[str | None, str | None]) -> Cast:
-        """Each speaker's voice, by its name or path, checked against the model. Raises VoiceError."""
-        found: dict[str | None, Voice | None] = {}
-        for speaker, voice in cast.items():
-            with nullcontext() if speaker is None else naming(f"the voice of {speaker}"):
-                found[speaker] = self._find_voice(speaker, voice)
-        return found
+    def check_voices(self, cast: Cast) -> None:
+        """Raise VoiceError for a voice that the model cannot find or use."""
+        fine = self.config.codec.codebooks
 
-    def _find_voice(self, speaker: str | None, voice: str | None) -> Voice | None:
-        if voice is not None:
-            return find_voice(voice, self.voice_folder, self.config)
-        return default_voice(self.voice_folder, self.config) if speaker is None else None
+        def pretend(coarse: Codes) -> Codes:  # fine codes that are missing are made later, by the model
+            return np.concatenate([coarse, np.zeros((fine - len(coarse), coarse.shape[1]), np.int32)])
+
+        for speaker, voice in cast.items():
+            if voice is not None:
+                with nullcontext() if speaker is None else naming(f"the voice of {speaker}"), catch_warnings():
+                    simplefilter("ignore")  # they come again when the voice is used
+                    find_voice(voice, self.voice_folder, self.config, make_fine=pretend)
 
 
 def find_model(name: str, *, progress: bool = True) -> Model:
@@ -63,10 +68,8 @@ def find_model(name: str, *, progress: bool = True) -> Model:
     return Model(name=name, config=read_config(folder), folder=folder)
 
 
-def find_cast(
-    name: str, fallback: str | None, cast: Mapping[str | None, str | None], *, progress: bool = True
-) -> tuple[Model, Cast]:
-    """A model, and the voices of the speakers. fallback: a model to use, with a warning, where the hub is unreachable.
+def find_speaking(name: str, fallback: str | None, cast: Cast, *, progress: bool = True) -> Model:
+    """A model that can speak with these voices. fallback: a model to use, with a warning, where the hub is unreachable.
 
     Raises HubUnreachableError, CheckpointError, ConfigError, VoiceError.
     """
@@ -77,17 +80,16 @@ def find_cast(
             error.add_note(f"To accept another model then: --fallback {NANO}.")
             raise
         return _fall_back(fallback, cast, error, progress=progress)
-    return model, model.find_voices(cast)
+    model.check_voices(cast)
+    return model
 
 
-def _fall_back(
-    fallback: str, cast: Mapping[str | None, str | None], error: HubUnreachableError, *, progress: bool
-) -> tuple[Model, Cast]:
+def _fall_back(fallback: str, cast: Cast, error: HubUnreachableError, *, progress: bool) -> Model:
     model = find_model(fallback, progress=progress)
     try:
-        found = model.find_voices(cast)
+        model.check_voices(cast)
     except VoiceError as reason:
         error.add_note(f"({fallback}, the fallback, cannot speak either: {reason})")
         raise error from None
     note(f"warning: {fallback} speaks instead, at {model.config.codec.sample_rate / 1000:g} kHz: {error}")
-    return model, found
+    return model

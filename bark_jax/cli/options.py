@@ -38,7 +38,8 @@ def read_text(options: argparse.Namespace) -> str:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling")
-    group.add_argument("--seed", type=int, help="a whole number; the same one gives the same audio")
+    group.add_argument("--seed", type=int,
+                       help="a whole number: the same one gives the same audio (default or -1: random)")  # fmt: skip
     group.add_argument("--temperature", type=float,
                        help="semantic and coarse; 0 is greedy (default: as the model says, Bark 0.7)")  # fmt: skip
     group.add_argument("--fine-temperature", type=float,

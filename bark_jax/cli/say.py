@@ -8,13 +8,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from bark_jax.audio import check_output
-from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model, find_cast
+from bark_jax.audio import SUFFIXES, check_output
+from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model, find_speaking
 from bark_jax.cli.options import add_machine, add_sampling, add_text, chosen_settings, read_text
 from bark_jax.cli.speech import add_speech, check_speech
 from bark_jax.figure import check_figure
 from bark_jax.hub import HubUnreachableError
-from bark_jax.inputs import check_seed
+from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
 from bark_jax.settings import Settings
 from bark_jax.text import normalize
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is written")
     group.add_argument("-o", "--output", type=Path, metavar="FILE",
-                       help=f".wav, .flac or .ogg (default: {DEFAULT_OUTPUT}, unless streamed or played)")  # fmt: skip
+                       help=f"{', '.join(SUFFIXES)} (default: {DEFAULT_OUTPUT}, unless heard at once)")  # fmt: skip
     group.add_argument("--figure", type=Path, metavar="FILE",
                        help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
     group.add_argument(
@@ -77,7 +77,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.output is None and not (options.stream or options.play):
         options.output = DEFAULT_OUTPUT
     _check(options, settings)
-    model, cast = _find(options)
+    cast = {None: options.voice, **dict(options.speaker)}
+    model = _find(options, cast)
+    Settings.defaults(model.config).replace(**settings).check(model.config)
     from bark_jax.cli import speaking  # with JAX: nothing above needs it
 
     speaking.say(text, model, cast, settings, options)
@@ -93,15 +95,13 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     if options.save_voice is not None:
         voice_file(options.save_voice, overwrite=options.force, model=options.model or DEFAULT_MODEL)
     Settings().replace(**settings)
-    if options.seed is not None:
-        check_seed(options.seed)
+    choose_seed(options.seed)
 
 
-def _find(options: argparse.Namespace) -> tuple[Model, Cast]:
-    """The model and the voices that the options name. Raises as `find_cast` does."""
-    cast = {None: options.voice, **dict(options.speaker)}
+def _find(options: argparse.Namespace, cast: Cast) -> Model:
+    """The model that the options name. Raises as `find_speaking` does."""
     try:
-        return find_cast(options.model or DEFAULT_MODEL, options.fallback, cast, progress=not options.quiet)
+        return find_speaking(options.model or DEFAULT_MODEL, options.fallback, cast, progress=not options.quiet)
     except HubUnreachableError as error:
         if options.model is None:
             error.add_note(f"The small built-in model speaks without network access: {_with_nano(options.arguments)}")

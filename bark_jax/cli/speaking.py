@@ -3,27 +3,33 @@
 import argparse
 import re
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from bark_jax.audio import AudioError
 from bark_jax.bark import Bark
 from bark_jax.cli.console import note, print_json
+from bark_jax.cli.listeners import Listeners
 from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model
 from bark_jax.cli.options import use_compile_cache
 from bark_jax.cli.progress import Bars
 from bark_jax.cli.report import Run, as_json, describe, describe_setup, summarize
-from bark_jax.cli.speech import is_speech, speak, write_speech
+from bark_jax.cli.speech import delivery_of
 from bark_jax.config import RANDOM, BarkConfig
+from bark_jax.errors import BarkError
 from bark_jax.figure import draw, save_figure
+from bark_jax.files import replacing
 from bark_jax.generation import Generation
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.layouts import NANO
 from bark_jax.measuring import compilations
 from bark_jax.speech.speech import Speech
+from bark_jax.speech.streaming import Stream
+from bark_jax.stages.progress import StageProgress
 from bark_jax.text import normalize
-from bark_jax.voices.names import NO_VOICE
 from bark_jax.voices.voice import Voice
 
 _NANO_SPEAKS = (
@@ -37,10 +43,10 @@ def say(text: str, model: Model, cast: Cast, settings: dict[str, Any], options: 
     use_compile_cache(options, quiet=options.quiet)
     bark, loaded = load(model, options)
     with compilations() as programs:
-        result = _speak(bark, text, cast, settings, options)
+        result, left = _speak(bark, text, cast, settings, options)
     if model.name == NANO and not options.quiet:
         _name_untaught(bark.tokenizer, result)
-    voice = cast[None]
+    voice = bark.find_voice(options.voice)
     files = _write(result, voice, bark, model.name, options)
     run = Run(
         model=model.name, bark=bark, loaded=loaded, programs=programs, voice=voice,
@@ -50,6 +56,9 @@ def say(text: str, model: Model, cast: Cast, settings: dict[str, Any], options: 
         print_json(as_json(run))
     if not options.quiet:
         note(describe(run) if options.verbose else summarize(run))
+    if left is not None:
+        left.add_note(f"Written in full: {', '.join(map(str, files.values())) or 'the report'}.")
+        raise left
 
 
 def load(model: Model, options: argparse.Namespace) -> tuple[Bark, float]:
@@ -68,16 +77,86 @@ def load(model: Model, options: argparse.Namespace) -> tuple[Bark, float]:
 
 def _speak(
     bark: Bark, text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace
-) -> Generation | Speech:
+) -> tuple[Generation | Speech, BarkError | None]:
+    """What is said, and why somebody who heard it left early. Raises ListenerLeft where that leaves nothing to do."""
     with remembering_ctrl_c() as raise_again, Bars(bark.config, hidden=options.quiet) as bars:
 
         def report(stage: str, done: int, total: int) -> None:
             raise_again()
             bars.update(stage, done, total)
 
-        if is_speech(bark, text, options):
-            return speak(bark, text, cast, settings, options, report)
-        return bark.generate(normalize(text), cast[None] or NO_VOICE, seed=options.seed, progress=report, **settings)
+        if _is_speech(bark, text, options):
+            speech, left = _speak_pieces(bark, text, cast, settings, options, report, wanted=_writes(options))
+            if left is not None and not _writes(options):
+                raise left
+            return speech, left
+        return bark.generate(normalize(text), cast[None], seed=options.seed, progress=report, **settings), None
+
+
+def _is_speech(bark: Bark, text: str, options: argparse.Namespace) -> bool:
+    """Whether the text is to be spoken in pieces."""
+    asked = (options.speaker, options.stream, options.play, options.srt, options.vtt, options.report, options.pieces)
+    return bool(delivery_of(options)) or any(asked) or len(bark.cut(text).pieces) > 1
+
+
+def _speak_pieces(
+    bark: Bark, text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace,
+    progress: StageProgress, *, wanted: bool,
+) -> tuple[Speech, BarkError | None]:  # fmt: skip
+    """Speak the text to all listeners; also why one of them left early.
+
+    wanted: whether the speech is of use without them; otherwise the work stops when the last one leaves.
+    """
+    voice, speakers = cast[None], {name: voice for name, voice in cast.items() if name is not None}
+    arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
+    arguments |= {"report": options.report, "pieces": options.pieces} | delivery_of(options) | settings
+    if options.report is not None and options.report.exists():
+        if options.force:
+            options.report.unlink()
+        elif not options.quiet:
+            note(f"{options.report} is there already: only what it lacks is spoken (--force starts over)")
+    try:
+        if not (options.stream or options.play):
+            return bark.speak(text, voice, **arguments), None
+        return _hear(bark.stream(text, voice, **arguments), options, wanted=wanted)
+    except KeyboardInterrupt as interrupt:
+        if options.report is not None and options.report.exists():
+            interrupt.add_note(f"({options.report} has what was made: the same command continues)")
+        raise
+
+
+def _hear(stream: Stream, options: argparse.Namespace, *, wanted: bool) -> tuple[Speech, BarkError | None]:
+    """Hand the audio to all listeners while it is made."""
+    chunks = []
+    listeners = Listeners(options.stream, play=options.play, sample_rate=stream.sample_rate)
+    with closing(iter(stream)) as audio, listeners:
+        for chunk in audio:
+            chunks.append(chunk)
+            if not (listeners.hear(chunk) or wanted):
+                break
+    return stream.speech(chunks), listeners.failure
+
+
+def _write_speech(speech: Speech, options: argparse.Namespace) -> dict[str, Path]:
+    """What there is on disk afterwards besides the whole, by what it is. Raises AudioError, SpeechError."""
+    files = {}
+    for name, make in (("srt", speech.srt), ("vtt", speech.vtt)):
+        path = getattr(options, name)
+        if path is not None:
+            files[name] = path
+            try:
+                with replacing(path) as temporary:
+                    temporary.write_text(make(), encoding="utf-8")
+            except OSError as error:
+                raise AudioError(f"cannot write {path}: {error}") from error
+    written = {"report": options.report, "pieces": options.pieces}  # while they were made
+    return files | {name: path for name, path in written.items() if path is not None}
+
+
+def _writes(options: argparse.Namespace) -> bool:
+    """Whether anything is to be written besides a stream."""
+    files = ("output", "figure", "save_voice", "srt", "vtt", "report", "pieces")
+    return options.json or any(getattr(options, name) is not None for name in files)
 
 
 def _name_untaught(tokenizer: Tokenizer, result: Generation | Speech) -> None:
@@ -98,7 +177,7 @@ def _write(
         result.save(options.output)
         files["path"] = options.output
     if isinstance(result, Speech):
-        files |= write_speech(result, options)
+        files |= _write_speech(result, options)
     if options.figure is not None:
         save_figure(_draw(result, bark.config), options.figure)
         files["figure"] = options.figure

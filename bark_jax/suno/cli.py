@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--text", required=True, help="what to say")
     parser.add_argument("--output_filename", default="bark_generation.wav", metavar="FILE",
-                        help=".wav, .flac or .ogg (default: %(default)s)")  # fmt: skip
+                        help=".wav, .flac, .ogg, .opus or .mp3 (default: %(default)s)")  # fmt: skip
     parser.add_argument("--output_dir", default=".", metavar="DIR", help="made if need be (default: %(default)s)")
     parser.add_argument("--history_prompt", metavar="VOICE", help="the name of a voice, or an .npz file")
     parser.add_argument("--text_temp", type=float, default=0.7, metavar="TEMPERATURE",

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, CoarseConfig
 from bark_jax.frontend import VoiceSource
 from bark_jax.generation import warn_if_empty
-from bark_jax.inputs import check_seed
+from bark_jax.inputs import check_seed, is_fresh
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
 from bark_jax.suno.arguments import duration, end_probability, ends_at_once, nucleus, temperature
@@ -206,7 +206,7 @@ def __getattr__(name: str) -> bool:
 
 def choose_seed(seed: int | None) -> int:
     """The seed, or a fresh one."""
-    return secrets.randbits(31) if seed is None else seed
+    return secrets.randbits(31) if is_fresh(seed) else cast(int, seed)
 
 
 def _with_window(bark: Bark, window: int, history: int) -> Bark:

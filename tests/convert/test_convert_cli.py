@@ -60,6 +60,15 @@ def test_interrupts(
     assert capsys.readouterr().err == f"bark-jax: interrupted; {tmp_path / 'out'} {outcome}\n"
 
 
+def test_an_output_that_exists_names_the_switch(
+    huggingface: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text('{"format": "bark_jax"}')
+    assert main([str(huggingface), str(tmp_path / "out"), "--quiet"]) == 4
+    assert capsys.readouterr().err == f"bark-jax: {tmp_path / 'out'} exists already: --overwrite replaces it\n"
+
+
 def test_quiet(huggingface: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([str(huggingface), str(tmp_path / "out"), "--quiet"]) == 0
     assert main([str(huggingface), str(tmp_path / "out"), "--quiet", "--overwrite"]) == 0
