@@ -1,6 +1,6 @@
 """Bark: text → semantic tokens → coarse codes → fine codes → waveform."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, overload
 
@@ -27,14 +27,16 @@ from bark_jax.models.gpt import GPT
 from bark_jax.models.initialisers import random_networks
 from bark_jax.settings import Settings
 from bark_jax.sharding import check_mesh
-from bark_jax.speech.planning import plan
+from bark_jax.speech.delivery import Delivery
+from bark_jax.speech.labels import warn_of_marks
+from bark_jax.speech.planning import cut_text, find_speakers, plan
 from bark_jax.speech.ranking import Ranked, best_of
-from bark_jax.speech.script import Pauses, Script
+from bark_jax.speech.script import Script
 from bark_jax.speech.speaking import join_again, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
 from bark_jax.stages.progress import Progress, StageProgress
-from bark_jax.text import builtin_tokenizer, load_tokenizer
+from bark_jax.text import builtin_tokenizer, load_tokenizer, warn_of
 from bark_jax.voices.voice import Voice
 
 
@@ -213,30 +215,44 @@ class Bark:
         every new batch size compiles its own programs.
 
         Raises TextError, VoiceError, SettingsError, and ValueError for lists of another length; warns with
-        TextTruncated and EmptyGeneration.
+        TextTruncated and EmptyGeneration, and with TextWarning of marks that only `speak` obeys and of what the model
+        does not know.
         """
         texts = list(text) if isinstance(text, list | tuple) else [text]
         given = {"voice": voice, "seed": seed, "settings": settings}
         choices = zip(*(per_item(name, value, len(texts)) for name, value in given.items()), strict=True)
-        ids, options = [], []
+        readings, options = [], []
         for index, (item, choice) in enumerate(zip(texts, choices, strict=True)):
             with naming_item(index, len(texts)):
-                ids.append(self.frontend.encode(item))
+                readings.append(self.frontend.reader.read(item))
                 options.append(self.frontend.options(*choice, **overrides))
+        warn_of(readings, stacklevel=3)
+        warn_of_marks(texts, stacklevel=3)
+        ids = [reading.ids for reading in readings]
         results = self.engine.generate_clips(texts, ids, options, progress) if texts else []
         for result in results:
             warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
 
     def cut(
-        self, text: str, *, language: str = "en", speakers: Collection[str] = (), pauses: Pauses | None = None
+        self,
+        text: str,
+        voice: VoiceSource = None,
+        *,
+        voices: Mapping[str, VoiceSource] | None = None,
+        **delivery: Any,
     ) -> Script:
-        """The pieces that `speak` makes of a text (see `bark_jax.speech.script`). Raises TextError."""
-        return self.frontend.cut(text, language=language, speakers=speakers, pauses=pauses)
+        """The pieces that `speak` makes of a text (see `bark_jax.speech.script`), which takes them in its place.
+
+        Voices and fields of `Delivery` are those that `speak` is given. Raises TextError, VoiceError, SettingsError;
+        warns as `speak` does of what is in the text.
+        """
+        cast = {None: self.frontend.find_voice(voice), **find_speakers(self.frontend, voices or {})}
+        return cut_text(self.frontend, text, cast, Delivery(**delivery))
 
     def speak(
         self,
-        text: str,
+        text: str | Script,
         voice: VoiceSource = None,
         *,
         voices: Mapping[str, VoiceSource] | None = None,
@@ -249,7 +265,7 @@ class Bark:
     ) -> Speech:
         """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
 
-        voice: that of the text; without one, that of its first piece is carried on. voices: those of speakers, whose
+        text: or what `cut` made of it. voice: that of the text; without one, that of its first piece is carried on. voices: those of speakers, whose
         lines begin with "NAME: "; None for one who keeps that of his own first piece. seed: of which every piece's seed
         is derived. settings: of all pieces. overrides: fields of `Settings`, such as `semantic_temperature=0.5`, and of
         `Delivery`, such as `keep_voice="rolling"`, `language="de"`, `batch_size=8`, `best_of=4`. progress: as in
@@ -271,7 +287,7 @@ class Bark:
 
     def stream(
         self,
-        text: str,
+        text: str | Script,
         voice: VoiceSource = None,
         *,
         voices: Mapping[str, VoiceSource] | None = None,

@@ -69,6 +69,7 @@ class SemanticConfig:
     top_k: int | None = None
     top_p: float | None = None
     min_eos_p: float = 0.2  # stop once the end-of-sequence probability reaches this
+    words: tuple[str, ...] | None = None  # all that it was trained on, as `text.word_form` has them; None: too many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,9 +279,7 @@ def _parse(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type[Any], hint), value, path)
     if isinstance(hint, types.UnionType):  # X | None
-        if value is None:
-            return None
-        return _parse(typing.get_args(hint)[0], value, path)
+        return None if value is None else _parse(typing.get_args(hint)[0], value, path)
     if isinstance(hint, types.GenericAlias):  # tuple[X, ...]
         item = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple) or not value:

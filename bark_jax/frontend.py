@@ -1,6 +1,6 @@
 """What callers give, read for one model: texts, voices, seeds and settings → token ids and `Options`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,14 +12,11 @@ from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation
 from bark_jax.inputs import Options, choose_seed, is_fresh
 from bark_jax.settings import Settings, SettingsError
-from bark_jax.speech.script import Pauses, Script, write_script
-from bark_jax.text import encode_text
+from bark_jax.text import TextReader
 from bark_jax.voices.library import catalogue, choose_voice
 from bark_jax.voices.voice import MakeFine, Voice
 
 VoiceSource: TypeAlias = Voice | Generation | Mapping[str, npt.ArrayLike] | str | Path | None
-
-_FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
 
 
 class Frontend:
@@ -36,14 +33,16 @@ class Frontend:
         """
         self.config = config
         self.tokenizer = tokenizer
+        self.reader = TextReader(tokenizer, config.semantic)
         self.voice_folder = voice_folder
         self.settings = Settings.defaults(config)
         self.may_draw_seeds = may_draw_seeds
         self._make_fine = make_fine
 
     def encode(self, text: str) -> np.ndarray:
-        """Text → token ids, int32 [≤ max_text]. Raises TextError; warns with TextTruncated."""
-        return encode_text(self.tokenizer, text, self.config.semantic)
+        """Text → token ids, int32 [≤ max_text]. Raises TextError; warns as `text.warn_of` does."""
+        (ids,) = self.reader.encode([text])
+        return ids
 
     def options(self, voice: VoiceSource, seed: int | None, settings: Settings | None, **overrides: object) -> Options:
         """The choices for one item, checked, with a fresh seed if there is none.
@@ -67,18 +66,3 @@ class Frontend:
     def voices(self) -> list[str]:
         """Names that `find_voice` knows: the voices that came with the model, then those of the user's library."""
         return [entry.name for entry in catalogue(self.voice_folder, published=False)]
-
-    def cut(
-        self, text: str, *, language: str = "en", speakers: Collection[str] = (), pauses: Pauses | None = None
-    ) -> Script:
-        """A long text → pieces short enough for one clip each (see `bark_jax.speech.script`). Raises TextError."""
-        return write_script(
-            text,
-            count_tokens=lambda part: len(self.tokenizer.encode(part, add_special_tokens=False).ids),
-            max_tokens=self.config.semantic.max_text,
-            # No piece is asked to be shorter than a second, whichever model it is for.
-            max_seconds=max(1.0, _FULL * self.config.semantic.max_new / self.config.semantic.rate_hz),
-            language=language,
-            speakers=speakers,
-            pauses=pauses or Pauses(),
-        )

@@ -126,8 +126,8 @@ def test_a_fallback_speaks_after_one_warning(capsys: pytest.CaptureFixture[str])
 def test_words_that_nano_was_not_taught_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = "Zoë's zebras don't sleep on the 4th at 7 o'clock"
     arguments = ["say", words, "--model", NANO, "-o", str(tmp_path / "a.wav"), "--max-seconds", "0.5"]
-    assert "nano was not taught sleep, zebras, zoe: " in run(capsys, *arguments)[2]
-    assert "not taught" not in run(capsys, *arguments, "--quiet")[2]
+    warnings = [line for line in run(capsys, *arguments, "--quiet")[2].splitlines() if "trained" in line]
+    assert warnings == ["warning: the model was not trained on Zoë's, zebras, sleep: expect other words there"]
 
 
 @pytest.mark.usefixtures("no_hub")

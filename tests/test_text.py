@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import string
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
 from bark_jax.config import BarkConfig, SemanticConfig
-from bark_jax.text import TextError, TextTruncated, builtin_tokenizer, encode_text, load_tokenizer, normalize
+from bark_jax.text import (
+    TextError,
+    TextReader,
+    TextTruncated,
+    TextWarning,
+    builtin_tokenizer,
+    encode_text,
+    load_tokenizer,
+    normalize,
+)
 
 TINY = BarkConfig.tiny().semantic
 PUBLISHED = BarkConfig.small().semantic
@@ -28,7 +39,13 @@ def encode(text: str, tokenizer: Tokenizer, config: SemanticConfig = TINY) -> li
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a", "a"), ("  a\t\n b\u2003c\u2028", "a b c"), ("a\r\n\r\nb", "a b"), ("\u3000你 好", "你 好")],
+    [
+        ("a", "a"),
+        ("  a\t\n b\u2003c\u2028", "a b c"),
+        ("a\r\n\r\nb", "a b"),
+        ("\u3000你 好", "你 好"),
+        ("Re\u0301sume\u0301", "Résumé"),
+    ],
 )
 def test_normalize_collapses_whitespace(text: str, expected: str) -> None:
     assert normalize(text) == expected
@@ -49,6 +66,7 @@ def test_unspeakable_text_is_refused(text: str, message: str) -> None:
         encode_text(builtin_tokenizer(), text, TINY)
 
 
+@pytest.mark.filterwarnings("ignore:the tokenizer does not know x")
 def test_vocabulary_file_makes_a_cased_wordpiece_tokenizer(vocab_txt: Path) -> None:
     tokenizer = load_tokenizer(vocab_txt)
     assert encode("Hellos hello, é e 你你 x [CLS]", tokenizer) == [2, 4, 3, 8, 5, 6, 7, 7, 0, 1]
@@ -107,6 +125,7 @@ def test_encoding_has_the_offset_and_dtype() -> None:
 
 
 @pytest.mark.parametrize("lead", ["", "é你\u200b", "𝄞 "])
+@pytest.mark.filterwarnings("ignore:the tokenizer does not know")
 def test_long_text_is_cut_and_the_loss_quoted(lead: str) -> None:
     tokenizer = builtin_tokenizer()
     text = lead + "a" * 50 + " b" * TINY.max_text + " the end"
@@ -135,10 +154,48 @@ def test_a_foreign_tokenizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocab.txt"])
+@pytest.mark.filterwarnings("ignore:the tokenizer does not know")
 def test_published_tokenizer_gives_the_recorded_ids(shared_data: Path, file: str) -> None:
     tokenizer = load_tokenizer(shared_data / "bark-small" / file)
     for case in json.loads((shared_data / "tokenizer_golden.json").read_text(encoding="utf-8")):
         text, ids = case["text"], case["ids_fast_5.23"]
         assert tokenizer.encode(text, add_special_tokens=False).ids == ids, text
-        if ids:
+        if ids and unicodedata.is_normalized("NFC", text):
             assert encode(text, tokenizer, PUBLISHED) == ids, text
+
+
+@pytest.mark.parametrize("text", ["한국어 텍스트", "Résumé, naïve, Ångström", "É, ü, ñ", "が、パ"])
+def test_decomposed_text_has_the_tokens_of_the_composed(shared_data: Path, text: str) -> None:
+    tokenizer = load_tokenizer(shared_data / "bark-small")
+    assert encode(unicodedata.normalize("NFD", text), tokenizer, PUBLISHED) == encode(text, tokenizer, PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("texts", "named"),
+    [
+        (["Don’t “quote” me… ok—fine"], "’, “, ”, …, —"),
+        (["Yes 👍👍 well 👍.", "\u2028 No 🎉!"], "👍, 🎉"),
+        (["".join(map(chr, range(0x1F600, 0x1F640)))], ", ".join(map(chr, range(0x1F600, 0x1F614))) + " and 44 more"),
+    ],
+)
+def test_what_the_tokenizer_does_not_know_is_named_once(shared_data: Path, texts: list[str], named: str) -> None:
+    reader = TextReader(load_tokenizer(shared_data / "bark-small"), PUBLISHED)
+    with pytest.warns(TextWarning) as caught:
+        assert len(reader.encode(texts)) == len(texts)
+    (warning,) = caught
+    assert str(warning.message) == f"the tokenizer does not know {named}: the model cannot read it"
+    assert warning.filename == __file__
+
+
+def test_a_word_that_is_unknown_though_its_characters_are_not_is_named() -> None:
+    with pytest.warns(TextWarning, match=r"does not know a{40}…:"):
+        encode("b " + "a" * 101, builtin_tokenizer())
+
+
+def test_words_that_the_model_was_not_trained_on_are_named_once() -> None:
+    config = dataclasses.replace(TINY, words=("hello", "don't", "0:00", "at", "have", "zoe", "one", "0"))
+    reader = TextReader(builtin_tokenizer(), config)
+    reader.encode(["Hello, Zoë: don’t! “One-one” 3 at 7:32…", "♪ hello ♪ - ?"])
+    with pytest.warns(TextWarning, match=r"not trained on Doesn't, \$3, 12:30pm, Hallo: expect other words") as caught:
+        reader.encode(["Hello, Doesn't Zoe have $3?", "(12:30pm) Hallo, hallo"])
+    assert len(caught) == 1

@@ -1,13 +1,10 @@
 """The work of `bark-jax say`, once its input has been checked: load, speak, write, report."""
 
 import argparse
-import re
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from tokenizers import Tokenizer
 
 from bark_jax.audio import AudioError
 from bark_jax.bark import Bark
@@ -26,10 +23,11 @@ from bark_jax.generation import Generation
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.layouts import NANO
 from bark_jax.measuring import compilations
+from bark_jax.speech.delivery import FOR_CUTTING
+from bark_jax.speech.script import Script
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
 from bark_jax.stages.progress import StageProgress
-from bark_jax.text import normalize
 from bark_jax.voices.voice import Voice
 
 _NANO_SPEAKS = (
@@ -44,8 +42,6 @@ def say(text: str, model: Model, cast: Cast, settings: dict[str, Any], options: 
     bark, loaded = load(model, options)
     with compilations() as programs:
         result, left = _speak(bark, text, cast, settings, options)
-    if model.name == NANO and not options.quiet:
-        _name_untaught(bark.tokenizer, result)
     voice = bark.find_voice(options.voice)
     files = _write(result, voice, bark, model.name, options)
     run = Run(
@@ -85,31 +81,42 @@ def _speak(
             raise_again()
             bars.update(stage, done, total)
 
-        if _is_speech(bark, text, options):
-            speech, left = _speak_pieces(bark, text, cast, settings, options, report, wanted=_writes(options))
+        script = bark.cut(text, cast[None], voices=_speakers(cast), **_delivery(options, about_text=True))
+        if options.verbose:
+            note(f"language       {script.language.tag}, {script.language.reason}")
+        if _is_speech(script, options):
+            speech, left = _speak_pieces(bark, script, cast, settings, options, report, wanted=_writes(options))
             if left is not None and not _writes(options):
                 raise left
             return speech, left
-        return bark.generate(normalize(text), cast[None], seed=options.seed, progress=report, **settings), None
+        return bark.generate(script.pieces[0].text, cast[None], seed=options.seed, progress=report, **settings), None
 
 
-def _is_speech(bark: Bark, text: str, options: argparse.Namespace) -> bool:
+def _speakers(cast: Cast) -> dict[str, Any]:
+    return {name: voice for name, voice in cast.items() if name is not None}
+
+
+def _delivery(options: argparse.Namespace, *, about_text: bool) -> dict[str, Any]:
+    """What the options say of the text, or of all else."""
+    return {name: value for name, value in delivery_of(options).items() if (name in FOR_CUTTING) == about_text}
+
+
+def _is_speech(script: Script, options: argparse.Namespace) -> bool:
     """Whether the text is to be spoken in pieces."""
     asked = (options.speaker, options.stream, options.play, options.srt, options.vtt, options.report, options.pieces)
-    return bool(delivery_of(options)) or any(asked) or len(bark.cut(text).pieces) > 1
+    return bool(delivery_of(options)) or any(asked) or not script.is_plain
 
 
 def _speak_pieces(
-    bark: Bark, text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace,
+    bark: Bark, script: Script, cast: Cast, settings: dict[str, Any], options: argparse.Namespace,
     progress: StageProgress, *, wanted: bool,
 ) -> tuple[Speech, BarkError | None]:  # fmt: skip
     """Speak the text to all listeners; also why one of them left early.
 
     wanted: whether the speech is of use without them; otherwise the work stops when the last one leaves.
     """
-    voice, speakers = cast[None], {name: voice for name, voice in cast.items() if name is not None}
-    arguments = {"voices": speakers, "seed": options.seed, "progress": progress}
-    arguments |= {"report": options.report, "pieces": options.pieces} | delivery_of(options) | settings
+    arguments = {"voices": _speakers(cast), "seed": options.seed, "progress": progress}
+    arguments |= {"report": options.report, "pieces": options.pieces} | _delivery(options, about_text=False) | settings
     if options.report is not None and options.report.exists():
         if options.force:
             options.report.unlink()
@@ -117,8 +124,8 @@ def _speak_pieces(
             note(f"{options.report} is there already: only what it lacks is spoken (--force starts over)")
     try:
         if not (options.stream or options.play):
-            return bark.speak(text, voice, **arguments), None
-        return _hear(bark.stream(text, voice, **arguments), options, wanted=wanted)
+            return bark.speak(script, cast[None], **arguments), None
+        return _hear(bark.stream(script, cast[None], **arguments), options, wanted=wanted)
     except KeyboardInterrupt as interrupt:
         if options.report is not None and options.report.exists():
             interrupt.add_note(f"({options.report} has what was made: the same command continues)")
@@ -157,15 +164,6 @@ def _writes(options: argparse.Namespace) -> bool:
     """Whether anything is to be written besides a stream."""
     files = ("output", "figure", "save_voice", "srt", "vtt", "report", "pieces")
     return options.json or any(getattr(options, name) is not None for name in files)
-
-
-def _name_untaught(tokenizer: Tokenizer, result: Generation | Speech) -> None:
-    """Name the words that the built-in model was not taught: those that are no token of its own."""
-    texts = [said.piece.text for said in result.pieces] if isinstance(result, Speech) else [result.text]
-    vocabulary = tokenizer.get_vocab()
-    words = re.findall(r"\b[a-z]{2,}\b", tokenizer.normalizer.normalize_str(" ".join(texts)))
-    if untaught := sorted({word for word in words if word not in vocabulary}):
-        note(f"{NANO} was not taught {', '.join(untaught)}: expect other words there, and around")
 
 
 def _write(

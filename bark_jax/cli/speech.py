@@ -19,7 +19,9 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--speaker", action="append", type=_speaker, default=[], metavar="NAME[=VOICE]",
                        help='who speaks the lines that begin with "NAME: "; once for each')  # fmt: skip
-    group.add_argument("--language", choices=LANGUAGES, help="of the text, for its sentences (default: en)")
+    group.add_argument(
+        "--language", choices=LANGUAGES, help="of the text, for its sentences (default: the voice's, else a guess)"
+    )
     group.add_argument("--keep-voice", choices=KEEP_VOICE, help="from one piece to the next (default: fixed)")
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="pieces made side by side (default: 1 on CPUs, 4 elsewhere)"

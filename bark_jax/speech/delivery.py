@@ -9,6 +9,7 @@ from bark_jax.settings import SettingsError
 from bark_jax.speech.joining import Join
 from bark_jax.speech.script import Pauses
 
+FOR_CUTTING = ("language", "pauses")  # fields that are about the text
 KEEP_VOICE = ("fixed", "rolling", "first")
 
 
@@ -24,7 +25,7 @@ class Delivery:
     """
 
     keep_voice: Literal["fixed", "rolling", "first"] = "fixed"
-    language: str = "en"  # of the text, for abbreviations and numbers
+    language: str | None = None  # of the text, for abbreviations and numbers; None: see `speech.language`
     pauses: Pauses = field(default_factory=Pauses)
     join: Join = field(default_factory=Join)
     batch_size: int | None = None  # clips made side by side, takes included; None: see `Engine.batch_size`

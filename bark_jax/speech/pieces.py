@@ -3,11 +3,13 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate, pairwise
+from typing import Self
 
 from bark_jax.speech.sentences import Breaks, breaks, sentence_ends
+from bark_jax.speech.songs import NOTE, song_spans, sung
 from bark_jax.text import TextError
 
 _SHORT = 2 / 11  # of the longest piece, 2 s of Bark's: a few words, better spoken with what stands beside them
@@ -32,8 +34,13 @@ class Limits:
     def parts(self, text: str) -> int:
         """How many pieces the text has to make, at least; 1 if it fits."""
         parts = math.ceil(seconds_of(text) / self.max_seconds)
-        # A text that is too long anyway is not tokenised: that is the dear part.
+        # A text that is too long anyway is not tokenised: that takes longest.
         return parts if parts > 1 else max(1, math.ceil(self.count_tokens(text) / self.max_tokens))
+
+    def with_room(self, text: str) -> Self:
+        """These limits less the tokens of a text that is put to each piece, unless no room is left then."""
+        room = self.max_tokens - self.count_tokens(text)
+        return replace(self, max_tokens=room) if room > self.max_tokens // 2 else self
 
     def is_short(self, text: str) -> bool:
         """Whether the text is to be joined to another."""
@@ -62,21 +69,24 @@ def _seconds_of_character(character: str) -> float:
 def cut(text: str, language: str, limits: Limits) -> list[str]:
     """The pieces of one line, in order: its sentences, the long ones cut, the short ones joined to a neighbour.
 
-    Raises TextError for a character that has more tokens than a piece may have.
+    Where a song is cut, both parts get a ♪. Raises TextError for a character with more tokens than a piece may have.
     """
+    songs = song_spans(text)
+    if songs:
+        limits = limits.with_room(f"{NOTE} {NOTE}")
     ends = [0]
     for start, end in pairwise([0, *sentence_ends(text, language)]):
         ends += [start + offset for offset in _cut_sentence(text[start:end], language, limits)]
-    pieces: list[str] = []
-    start = 0
+    spans: list[tuple[int, int]] = []
     for before, end in pairwise(ends):
-        piece, joined = text[before:end].strip(), text[start:end].strip()
-        if pieces and (limits.is_short(piece) or limits.is_short(pieces[-1])) and limits.parts(joined) == 1:
-            pieces[-1] = joined
+        piece = text[before:end].strip()
+        start, last = spans[-1] if spans else (0, 0)
+        short = limits.is_short(piece) or limits.is_short(text[start:last].strip())
+        if spans and short and limits.parts(text[start:end].strip()) == 1:
+            spans[-1] = (start, end)
         elif piece:
-            pieces.append(piece)
-            start = before
-    return pieces
+            spans.append((before, end))
+    return [sung(text, start, end, songs) for start, end in spans]
 
 
 def _cut_sentence(sentence: str, language: str, limits: Limits) -> list[int]:

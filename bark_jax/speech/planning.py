@@ -12,15 +12,17 @@ from bark_jax.config import BarkConfig
 from bark_jax.frontend import Frontend, VoiceSource
 from bark_jax.generation import Tokens
 from bark_jax.inputs import derive_seed, naming
-from bark_jax.settings import Settings
-from bark_jax.speech.delivery import Delivery
+from bark_jax.settings import Settings, SettingsError
+from bark_jax.speech.delivery import FOR_CUTTING, Delivery
+from bark_jax.speech.language import choose_language
 from bark_jax.speech.record import make_folder
 from bark_jax.speech.report import SpeechError, check_report_path, read_report
-from bark_jax.speech.script import Piece, Script
+from bark_jax.speech.script import Piece, Script, write_script
 from bark_jax.speech.spoken import SpokenPiece
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.voice import Voice
 
+_FULL = 0.715  # share of a clip that a piece of a long text fills at most, as estimated: 11 of Bark's 15.4 s
 MIN_VOICE = 0.5  # seconds of a piece that later ones take their voice from
 
 
@@ -74,8 +76,34 @@ class Cast:
         return len(pieces)
 
 
+def find_speakers(frontend: Frontend, voices: Mapping[str, VoiceSource]) -> dict[str | None, Voice | None]:
+    """The voice of each speaker. Raises VoiceError."""
+    if not isinstance(voices, Mapping):
+        raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
+    found: dict[str | None, Voice | None] = {}
+    for speaker, source in voices.items():
+        with naming(f"the voice of {speaker}"):
+            found[speaker] = None if source is None else frontend.find_voice(source)
+    return found
+
+
+def cut_text(frontend: Frontend, text: str, cast: Mapping[str | None, Voice | None], delivery: Delivery) -> Script:
+    """`Bark.cut`; the cast has the voices of the speakers, and the default one at None."""
+    rules = frontend.config.semantic
+    return write_script(
+        text,
+        count_tokens=frontend.reader.count,
+        max_tokens=rules.max_text,
+        # No piece is asked to be shorter than a second, whichever model it is for.
+        max_seconds=max(1.0, _FULL * rules.max_new / rules.rate_hz),
+        language=choose_language(delivery.language, cast.values(), text),
+        speakers=[name for name in cast if name is not None],
+        pauses=delivery.pauses,
+    )
+
+
 def plan(
-    frontend: Frontend, text: str, voice: VoiceSource, voices: Mapping[str, VoiceSource], seed: int | None,
+    frontend: Frontend, text: str | Script, voice: VoiceSource, voices: Mapping[str, VoiceSource], seed: int | None,
     settings: Settings | None, overrides: Mapping[str, Any], report: str | Path | None = None,
     pieces: str | Path | None = None, model: str | None = None,
 ) -> Job:  # fmt: skip
@@ -83,8 +111,6 @@ def plan(
 
     model: the name of the one that will speak.
     """
-    if not isinstance(voices, Mapping):
-        raise VoiceError(f"voices must be a mapping of speakers to their voices, not {type(voices).__name__}")
     delivery, other = Delivery.split(overrides)
     report = None if report is None else Path(report)
     if report:
@@ -92,13 +118,15 @@ def plan(
     stored = read_report(report, frontend.config) if report and report.exists() else None
     seed = stored.seed if seed is None and stored else seed
     options = frontend.options(voice, seed, settings, **other)
-    cast: dict[str | None, Voice | None] = {None: options.voice}
-    for speaker, source in voices.items():
-        with naming(f"the voice of {speaker}"):
-            cast[speaker] = None if source is None else frontend.find_voice(source)
-    script = frontend.cut(text, language=delivery.language, speakers=voices.keys(), pauses=delivery.pauses)
+    cast = {None: options.voice, **find_speakers(frontend, voices)}
+    if isinstance(text, Script) and (late := [name for name in FOR_CUTTING if name in overrides]):
+        raise SettingsError(f"a script is cut already: give {', '.join(late)} to Bark.cut")
+    script = text if isinstance(text, Script) else cut_text(frontend, text, cast, delivery)
+    for name in script.voices:
+        with naming(f"the voice {name} of the text"):
+            cast[name] = frontend.find_voice(name)
     job = Job(
-        script=script, ids=[frontend.encode(piece.text) for piece in script.pieces],
+        script=script, ids=frontend.reader.encode(piece.text for piece in script.pieces),
         voices=cast, seed=options.seed, settings=options.settings, delivery=delivery, report=report,
         folder=None if pieces is None else make_folder(Path(pieces)),
     )  # fmt: skip

@@ -6,28 +6,29 @@
 
 - Blank lines separate paragraphs; other line breaks are spaces.
 - A line that starts with the name of a known speaker and a colon switches to that speaker until the next such line,
-  across paragraphs; the text before the first one has the default voice. Names match exactly, capitals included.
-  Without known speakers a colon is plain text.
-- `[pause]`, `[pause 2]`, `[pause 0.5s]` and `[pause 500ms]` end a piece; their silence replaces the punctuation's, and
-  marks in a row add up. Any other bracket that starts with "pause" is an error: a mistyped mark is not spoken.
+  across paragraphs; the text before the first one has the default voice. Names match in any letter case, also in the
+  forms of `speech.labels`; what a label has in parentheses is not spoken, with a warning. Without known speakers a
+  colon is plain text.
+- Pause marks and SSML are those of `speech.marks`. A pause mark ends a piece; its silence replaces the punctuation's,
+  and marks in a row add up.
+- A song is what stands between two ♪. Each piece of it has both.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from numbers import Integral, Real
 
 from bark_jax.settings import SettingsError
+from bark_jax.speech.labels import find_speaker, known_speakers, read_label
+from bark_jax.speech.language import ENGLISH, Language, choose_language
+from bark_jax.speech.marks import MAX_PAUSE, Pause, read_marks
 from bark_jax.speech.pieces import Limits, cut
-from bark_jax.speech.sentences import check_language
-from bark_jax.text import TextError, normalize
+from bark_jax.speech.songs import close_songs
+from bark_jax.text import TextError, TextWarning, compose, name_all, normalize
 
-MAX_PAUSE = 60  # seconds, of one mark
-
-_MARK = re.compile(r"(\[\s*pause[^\[\]]*\]?)", re.IGNORECASE)
-_DURATION = re.compile(r"\[\s*pause(?:\s+(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>m?s)?)?\s*\]", re.IGNORECASE)
 _BRACKETED = re.compile(r"\[[^\[\]]*\]")
 _ENDINGS = {  # what is behind the last letter: the field of Pauses that applies
     "clause": r"[-,;:–—)，、；：،؛）]",
@@ -88,6 +89,13 @@ class Script:
 
     lead: float  # seconds of silence before the first piece
     pieces: tuple[Piece, ...]
+    language: Language = ENGLISH
+    voices: tuple[str, ...] = ()  # asked for by `<voice name="…">`: they are speakers of these names
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one clip with the default voice is all there is."""
+        return len(self.pieces) == 1 and not self.lead and not self.pieces[0].pause and self.pieces[0].speaker is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,7 @@ def write_script(
     *,
     count_tokens: Callable[[str], int],
     max_tokens: int,
-    language: str = "en",
+    language: str | Language = ENGLISH,
     speakers: Collection[str] = (),
     pauses: Pauses = _PAUSES,
     max_seconds: float = 11.0,
@@ -114,25 +122,26 @@ def write_script(
 
     A piece is a sentence. The long ones are cut at clauses near balance, else between words, else between characters;
     those of a few words are joined to a neighbour of the same paragraph and speaker. The pieces have all the text, in
-    order, but marks, labels, whitespace, and passages without a token. After the last one there is no silence unless a
-    mark stands there.
+    order, but marks, labels, whitespace, and passages without a token; pieces within a song have a ♪ more. After the
+    last one there is no silence unless a mark stands there.
 
-    `language` is one of `sentences.LANGUAGES`. `max_seconds` is by estimated rates of reading, and voices differ: the
-    default leaves a margin to the 15.4 s of a clip of Bark's. Raises TextError for an unusable mark, an unknown
-    language, unusable names, a text with nothing to speak, and a character with more than `max_tokens` tokens;
-    SettingsError for limits out of range.
+    `language` is one of `sentences.LANGUAGES`. `count_tokens` is called more than once for a piece. `max_seconds` is by
+    estimated rates of reading, and voices differ: the default leaves a margin to the 15.4 s of a clip of Bark's.
+
+    Warns with TextWarning of SSML that is ignored, of what labels have in parentheses, and of speakers without a line.
+    Raises TextError for a pause that is too long, an unknown language, unusable names, a text with nothing to speak,
+    and a character with more than `max_tokens` tokens; SettingsError for limits out of range.
     """
     normalize(text)  # refuses what no clip can speak
-    check_language(language)
-    _check_speakers(speakers)
+    language = language if isinstance(language, Language) else choose_language(language, (), text)
+    known = known_speakers(speakers)
     _require(_is_a(Integral, max_tokens) and max_tokens >= 1, "max_tokens", "an integer ≥ 1", max_tokens)
     _require(_is_a(Real, max_seconds) and 1 <= max_seconds < float("inf"), "max_seconds", "a number ≥ 1", max_seconds)
-    count_tokens = cache(count_tokens)  # the dear part
     limits = Limits(count_tokens=count_tokens, max_tokens=max_tokens, max_seconds=max_seconds)
     lead = 0.0
     spoken: list[_Passage] = []  # one a piece
-    for passage in _passages(text.removeprefix("\ufeff"), speakers, pauses):
-        texts = cut(normalize(passage.text), language, limits) if passage.text.strip() else []
+    for passage in _read(text, known, pauses):
+        texts = cut(normalize(passage.text), language.tag, limits) if passage.text.strip() else []
         spoken += [replace(passage, text=piece, mark=None) for piece in texts if count_tokens(piece)]
         if passage.mark is None:
             continue
@@ -142,47 +151,59 @@ def write_script(
             lead += passage.mark
     if not spoken:
         raise TextError(f"nothing in the text can be spoken: {text[:200]!a}")
-    return Script(lead=lead, pieces=_pieces(spoken, pauses))
+    heard = dict.fromkeys(passage.speaker for passage in spoken if passage.speaker is not None)
+    if silent := [name for name in speakers if name not in heard]:
+        warnings.warn(f"speakers without a line in the text: {name_all(silent)}", TextWarning, stacklevel=2)
+    tagged = tuple(name for name in heard if name not in speakers)
+    return Script(lead=lead, pieces=_pieces(spoken, pauses), language=language, voices=tagged)
 
 
-def _passages(text: str, speakers: Collection[str], pauses: Pauses) -> Iterator[_Passage]:
-    speaker = None
-    blocks = [
-        "\n".join(lines) for blank, lines in groupby(text.splitlines(), lambda line: not line.strip()) if not blank
-    ]
-    for paragraph, block in enumerate(blocks):
-        parts = _MARK.split(block)  # text, mark, text, …, text
-        for part, mark in zip_longest(parts[::2], parts[1::2]):
-            *speeches, (speaker, last) = _speeches(part, speakers, speaker)
-            for name, speech in speeches:
-                yield _Passage(text=speech, speaker=name, paragraph=paragraph, mark=None)
-            seconds = _duration(mark, pauses) if mark else None
-            yield _Passage(text=last, speaker=speaker, paragraph=paragraph, mark=seconds)
+def _read(text: str, known: Mapping[str, str], pauses: Pauses) -> list[_Passage]:
+    """The passages of a text, songs closed."""
+    reader = _Reader(known, pauses)
+    passages = list(reader.passages("\n".join(compose(text).removeprefix("\ufeff").splitlines())))
+    if reader.asides:
+        warnings.warn(f"not spoken, being part of a label: {name_all(reader.asides)}", TextWarning, stacklevel=3)
+    texts = close_songs([passage.text for passage in passages])
+    return [replace(passage, text=song) for passage, song in zip(passages, texts, strict=True)]
 
 
-def _speeches(text: str, speakers: Collection[str], speaker: str | None) -> Iterator[tuple[str | None, str]]:
-    """(speaker, what they say), at least one; the first is by the given speaker, and may be empty."""
-    speech: list[str] = []
-    for line in text.split("\n"):
-        name, *rest = re.split("[:：]", line, maxsplit=1)
-        if rest and name.strip() in speakers:
-            yield speaker, "\n".join(speech)
-            speaker, speech = name.strip(), rest
-        else:
-            speech.append(line)
-    yield speaker, "\n".join(speech)
+class _Reader:
+    """Reads a text from its beginning, and knows who speaks."""
 
+    def __init__(self, known: Mapping[str, str], pauses: Pauses) -> None:
+        self._known, self._pauses = known, pauses
+        self._labelled: str | None = None  # by the last label
+        self._tagged: str | None = None  # by the `<voice>` around
+        self._paragraph = 0
+        self.asides: list[str] = []  # "(laughing)", of labels
 
-def _duration(mark: str, pauses: Pauses) -> float:
-    match = _DURATION.fullmatch(mark)
-    if match:
-        number, unit = match["number"], match["unit"] or "s"
-        seconds = pauses.mark if number is None else float(number) / (1000 if unit.lower() == "ms" else 1)
-        if seconds <= MAX_PAUSE:
-            return float(seconds)
-    raise TextError(
-        f"{mark[:40]!r} is no pause: write [pause], [pause 2], [pause 0.5s] or [pause 500ms], of at most {MAX_PAUSE} s"
-    )
+    def passages(self, text: str) -> Iterator[_Passage]:
+        for part in read_marks(text):
+            if isinstance(part, str):
+                yield from self._text(part)
+            elif isinstance(part, Pause):
+                yield self._passage("", self._pauses.mark if part.seconds is None else part.seconds)
+            else:
+                self._tagged = part.name and (find_speaker(part.name, self._known) or part.name)
+
+    def _passage(self, text: str, mark: float | None = None) -> _Passage:
+        return _Passage(text=text, speaker=self._tagged or self._labelled, paragraph=self._paragraph, mark=mark)
+
+    def _text(self, text: str) -> Iterator[_Passage]:
+        for index, block in enumerate(re.split(r"\n\s*\n", text)):
+            self._paragraph += bool(index)
+            speech: list[str] = []
+            for line in block.split("\n"):
+                label = read_label(line, self._known)
+                if label is None:
+                    speech.append(line)
+                    continue
+                yield self._passage("\n".join(speech))
+                self._labelled, speech = label.speaker, [label.text]
+                if label.aside:
+                    self.asides.append(f"({label.aside})")
+            yield self._passage("\n".join(speech))
 
 
 def _pieces(spoken: list[_Passage], pauses: Pauses) -> tuple[Piece, ...]:
@@ -210,11 +231,3 @@ def _pause(piece: _Passage, following: _Passage | None, pauses: Pauses) -> float
     if following.paragraph != piece.paragraph:
         silences.append(pauses.paragraph)
     return float(max(silences))
-
-
-def _check_speakers(speakers: Collection[str]) -> None:
-    if isinstance(speakers, str) or not isinstance(speakers, Collection):
-        raise TextError(f"speakers are a collection of names, not {speakers!r}")
-    for name in speakers:
-        if not isinstance(name, str) or not name or name != " ".join(name.split()) or re.search("[:：]", name):
-            raise TextError(f"a speaker's name is a line of text without a colon or outer spaces, not {name!r}")

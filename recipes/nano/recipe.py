@@ -9,7 +9,7 @@ fine-tuning; and texts and speech that are held out.
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.layouts import NANO
 from bark_jax.models.parameters import parameters
-from bark_jax.text import load_tokenizer
+from bark_jax.text import known_words, load_tokenizer
 from bark_jax.training.config import require
 from bark_jax.training.dataset import Clip, TokenClips, open_tokens
 from bark_jax.training.logs import METRICS
@@ -147,6 +147,8 @@ class Recipe:
         folder, target = self.to / "model", self.to / NANO
         if not checkpoint.is_checkpoint(target):
             config = checkpoint.read_config(folder)
+            words = known_words(read_texts(self.to / "texts").words)
+            config = replace(config, semantic=replace(config.semantic, words=words))
             places = dict.fromkeys(NETWORKS, folder) | {"coarse": self.to / "refined"}
             networks = {
                 name: ((path, np.asarray(value)) for path, value in _parameters(place, name, config).items())

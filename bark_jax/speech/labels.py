@@ -1,0 +1,84 @@
+"""Who speaks a line: "ANNA: Hi.", "**Anna:** Hi.", "[Anna]: Hi.", "- Anna: Hi.", "Anna (laughing): Hi."."""
+
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from bark_jax.speech.marks import find_marks
+from bark_jax.text import TextError, TextWarning, compose, name_all
+
+_COLON = re.compile("[:：]")
+_BULLET = re.compile(r"\s*(?:(?:[-–—•+*>]|\d{1,3}[.)])\s+)+")
+_ASIDE = re.compile(r"(?<=\S)\s*[(（\[](?P<aside>[^()（）\[\]]*)[)）\]](?P<behind>[*_\s]*)$")
+_DRESS = "*_[] \t"  # around a name
+_EMPHASIS = re.compile(r"\s*[*_]{1,3}(?=\s|$)")  # that closes behind the colon
+_LABEL = re.compile(
+    r"^[ \t]*(?:[-–—•+*>][ \t]+)?(?P<dress>[*_\[]*)(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,2})[\]*_]*"
+    r"(?:[ \t]*\([^()\n]*\))?[*_]*[ \t]*[:：][*_]*[ \t]+\S",
+    re.MULTILINE,
+)
+_BARKS_OWN = ("man", "woman", "narrator")  # labels that Bark itself was trained with
+
+
+class Line(NamedTuple):
+    """A line that begins with a speaker's name."""
+
+    speaker: str
+    aside: str  # how it is said: "laughing"
+    text: str
+
+
+def known_speakers(names: Collection[str]) -> dict[str, str]:
+    """What to look up → the name as given; of names that differ in letter case alone the first is found by all others.
+
+    Raises TextError for what cannot be a name.
+    """
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise TextError(f"speakers are a collection of names, not {names!r}")
+    known: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or not name or name != " ".join(name.split()) or _COLON.search(name):
+            raise TextError(f"a speaker's name is a line of text without a colon or outer spaces, not {name!r}")
+        known.setdefault(compose(name).casefold(), name)
+    return {**known, **{compose(name): name for name in names}}
+
+
+def find_speaker(name: str, known: Mapping[str, str]) -> str | None:
+    """The known speaker of that name, in any letter case."""
+    name = " ".join(name.split())
+    return known.get(name) or known.get(name.casefold())
+
+
+def read_label(line: str, known: Mapping[str, str]) -> Line | None:
+    """The line of a known speaker, without the label; None for another line."""
+    head, *rest = _COLON.split(line, maxsplit=1)
+    if not rest:
+        return None
+    if speaker := find_speaker(head, known):
+        return Line(speaker, "", rest[0])
+    head = _BULLET.sub("", head, count=1)
+    aside = _ASIDE.search(head)
+    for name, how in ((head, ""), (head[: aside.start()], aside["aside"].strip()) if aside else ("", "")):
+        if speaker := find_speaker(name.strip(_DRESS), known):
+            return Line(speaker, how, _EMPHASIS.sub("", rest[0], count=1) if set(head) & set("*_") else rest[0])
+    return None
+
+
+def warn_of_marks(texts: Collection[str], *, stacklevel: int) -> None:
+    """Warn with TextWarning, once, naming what one clip has no ear for: pauses, SSML, labels of speakers."""
+    marks = [match[0] for text in texts for match in find_marks(text)]
+    if marks := marks + [label for text in texts for label in find_labels(text)]:
+        warnings.warn(
+            f"read out rather than obeyed in a single clip: {name_all(marks)}; use Bark.speak",
+            TextWarning, stacklevel=stacklevel,
+        )  # fmt: skip
+
+
+def find_labels(text: str) -> Iterator[str]:
+    """What looks like labels of speakers to whoever knows no names: two names or more, or those set off by marks."""
+    found = [match for match in _LABEL.finditer(text) if match["name"].casefold() not in _BARKS_OWN]
+    several = len({match["name"].casefold() for match in found}) > 1
+    for match in found:
+        if several or match["dress"]:
+            yield f"{match['name']}:"
