@@ -265,11 +265,12 @@ class Bark:
     ) -> Speech:
         """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
 
-        text: or what `cut` made of it. voice: that of the text; without one, that of its first piece is carried on. voices: those of speakers, whose
-        lines begin with "NAME: "; None for one who keeps that of his own first piece. seed: of which every piece's seed
-        is derived. settings: of all pieces. overrides: fields of `Settings`, such as `semantic_temperature=0.5`, and of
-        `Delivery`, such as `keep_voice="rolling"`, `language="de"`, `batch_size=8`, `best_of=4`. progress: as in
-        `generate`, for every batch, and with ("pieces", done, all).
+        text: or what `cut` made of it. voice: that of the text; without one, that of its first piece is carried
+        on. voices: those of speakers, whose lines begin with "NAME: "; None for one who keeps that of his own
+        first piece. seed: of which every piece's seed is derived. settings: of all pieces. overrides: fields of
+        `Settings`, such as `semantic_temperature=0.5`, and of `Delivery`, such as `keep_voice="rolling"`,
+        `language="de"`, `batch_size=8`, `best_of=4`. progress: as in `generate`, for every batch, and with
+        ("pieces", done, all).
 
         report: a file that is written as `Speech.save_report` does, whenever a piece is done. If it is there already,
         its pieces are not spoken again: an interrupted call continues when it is repeated, with the seed of the report,

@@ -1,14 +1,7 @@
 """Where a line of text may be cut: between sentences, else between clauses, else between words, else anywhere.
 
-Sentences are found by `sentencex`, which has rules of its own for ten of Bark's languages and lends English's to the
-others. What its lists of abbreviations lack is in `_ABBREVIATIONS`.
-
-| language                     | rules of sentencex                                  | added here              |
-|------------------------------|-----------------------------------------------------|-------------------------|
-| en de es fr hi it pl pt ru   | its own, with a list of abbreviations               | to fr hi pl pt and ru   |
-| ja                           | its own, no abbreviations: the script has no need   |                         |
-| ko zh                        | English: terminators of all scripts are known       |                         |
-| tr                           | English                                             | Turkish abbreviations   |
+Sentences are found by `sentencex`, which has rules of its own for ten of Bark's languages and lends English's to ko, tr
+and zh. What its lists of abbreviations lack is in `speech.abbreviations`.
 """
 
 import re
@@ -19,19 +12,10 @@ from itertools import accumulate
 
 import sentencex  # type: ignore[import-untyped]
 
+from bark_jax.speech.abbreviations import ends_no_sentence
 from bark_jax.text import TextError
 
 LANGUAGES = ("en", "de", "es", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "tr", "zh")
-
-_ABBREVIATIONS = {
-    "fr": "mgr dr pr st ste bd",
-    "hi": "डॉ श्री प्रो सं पं मो",
-    "pl": "dr św mgr inż hab al os wg tzw",
-    "pt": "pág págs profa av tel",
-    "ru": "им акад ред изд рис ср напр",
-    "tr": "dr prof doç av sn hz bkz örn vb vs cad sok mah no yrd öğr gör alb gen müh ecz uzm şti tic",
-}
-_ORDINALS = ("de", "pl", "tr")  # "3. Sınıf": a full stop after a small number makes it an ordinal
 
 # sentencex re-reads the text before each full stop in Italian: quadratic, unless the text comes in windows. A sentence
 # longer than this (two minutes of speech) is cut here.
@@ -112,7 +96,7 @@ def breaks(sentence: str, language: str) -> Breaks:
 def _ends(text: str, language: str) -> Iterator[tuple[int, bool]]:
     """Ends of sentences, and whether they are sure: a small letter behind makes them doubtful."""
     candidates = {*_candidates(text, language), *(match.end() for match in _ELLIPSIS.finditer(text))}
-    candidates = {end for end in candidates if not _abbreviated(text, end, language)}
+    candidates = {end for end in candidates if not ends_no_sentence(text, end, language)}
     whole = [span.span() for span in _WHOLE.finditer(text)]
     for end in _outside(whole, sorted(candidates)):
         following = text[end : end + 8].lstrip(_QUOTES)[:1]
@@ -129,18 +113,6 @@ def _candidates(text: str, language: str) -> Iterator[int]:
             ends = ends[:-1] or [window.rfind(" ") + 1 or len(window)]
         yield from (start + end for end in ends)
         start += ends[-1]
-
-
-def _abbreviated(text: str, end: int, language: str) -> bool:
-    """Whether the full stop before `end` belongs to an initial, an ordinal or an abbreviation."""
-    word = re.split(r"[\s'’(\[\"«„“/-]", text[max(0, end - 24) : end].rstrip())[-1]
-    if not word.endswith(".") or word.endswith(".."):
-        return False
-    word = word[:-1].lower()
-    initial = len(word) == 1 and word != word.upper()
-    ordinal = language in _ORDINALS and word.isdigit() and len(word) <= 2
-    dotted = "." in word and text[end : end + 1].islower()  # p.m. con
-    return initial or ordinal or dotted or word in _ABBREVIATIONS.get(language, "").split()
 
 
 def _outside(spans: list[tuple[int, int]], offsets: list[int]) -> list[int]:

@@ -6,9 +6,9 @@ The codec's clips are waveforms, float32 [N]; those of the other stages `dataset
 """
 
 import hashlib
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
-from bark_jax.text import TextTruncated, encode_text
+from bark_jax.text import TextError, TextReader, truncation, warn_of
 from bark_jax.training.batches import Batch, sample_coarse, sample_fine, sample_waveform, semantic_example, stack
 from bark_jax.voices.voice import Voice
 
@@ -189,16 +189,21 @@ def _lengths(clips: Sequence[Any]) -> list[int]:
 
 
 def encode_texts(config: BarkConfig, clips: Sequence[Any], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """The text ids of every clip. Raises TrainingError for a text that the model cannot read, or not read whole."""
-    ids = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", TextTruncated)
-        for name, text in zip(facts(clips, "name"), facts(clips, "text"), strict=True):
-            try:
-                ids.append(encode_text(tokenizer, text, config.semantic))
-            except (ValueError, TextTruncated) as error:
-                raise TrainingError(f"clip {name}: {error}") from error
-    return ids
+    """The text ids of every clip. Raises TrainingError for a text that the model cannot read, or not read whole.
+
+    Warns with TextWarning, once, naming the characters that the tokenizer does not know.
+    """
+    reader = TextReader(tokenizer, replace(config.semantic, words=None))  # new words are learned now
+    readings = []
+    for name, text in zip(facts(clips, "name"), facts(clips, "text"), strict=True):
+        try:
+            readings.append(reader.read(text))
+        except TextError as error:
+            raise TrainingError(f"clip {name}: {error}") from error
+        if problem := truncation(readings[-1]):
+            raise TrainingError(f"clip {name}: {problem}")
+    warn_of(readings, stacklevel=2)
+    return [reading.ids for reading in readings]
 
 
 def hold_out(names: Sequence[str], share: float) -> tuple[list[int], list[int]]:

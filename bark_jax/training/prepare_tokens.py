@@ -1,6 +1,5 @@
 """Second step of preparing data: shards of audio → shards of tokens, for the three transformers to learn."""
 
-import warnings
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +11,7 @@ from bark_jax.checkpoint import read_network
 from bark_jax.config import BarkConfig
 from bark_jax.models.encodec import Encodec
 from bark_jax.stages.codec import encode_waveforms
-from bark_jax.text import TextError, TextTruncated, encode_text, load_tokenizer
+from bark_jax.text import TextError, TextReader, load_tokenizer, truncation
 from bark_jax.training.dataset import AudioClips, TokenManifest, expected_numbers, open_audio
 from bark_jax.training.prepare_audio import StepProgress
 from bark_jax.training.semantic_tokens import SemanticTokenizer, count_tokens
@@ -118,9 +117,6 @@ def _length_problem(config: BarkConfig, samples: int) -> str | None:
 
 def _text_problem(config: BarkConfig, tokenizer: Tokenizer, text: str) -> str | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", TextTruncated)
-            encode_text(tokenizer, text, config.semantic)
-    except (TextError, TextTruncated) as error:
+        return truncation(TextReader(tokenizer, config.semantic).read(text)) or None
+    except TextError as error:
         return str(error)
-    return None

@@ -384,7 +384,7 @@ def test_pauses_out_of_range_are_named(field: str, value: object) -> None:
         (7, {}, "not int"),
         ("a\ud800", {}, "surrogate"),
         ("a", {"language": "xx"}, "'xx'.*en, de"),
-        ("a", {"language": None}, "None"),
+        ("a", {"language": 3}, "unknown language 3"),
         ("a", {"speakers": "ANNA"}, "'ANNA'"),
         ("a", {"speakers": None}, "None"),
         ("a", {"speakers": ["A:B"]}, "'A:B'"),

@@ -1,0 +1,205 @@
+"""Full stops that end no sentence: of abbreviations, initials and ordinals.
+
+A full stop that is wrongly taken for the end of a sentence is heard as a pause; two sentences taken for one are only
+cut elsewhere. So the lists are generous, and what follows decides: a word that begins sentences ("The", "Then") ends
+one behind all but titles.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+# Entries match in any letter case; with "=" only as written, since "Max." and "sat." may end a sentence; with "#" only
+# before a number.
+_TITLES = """
+dr dra drs prof profa mr mrs ms mx messrs sr sra srta sres sig dott avv mme mmes mlle mlles mgr msgr mons
+rev revd hr frl dipl hon= Hon= Gov= Sen= Rep= Lt= Capt= Cpt= Cpl= Sgt= Maj= Cmdr= Adm= Brig= Supt= Insp= Det= Amb=
+Atty= Pres= Gen= Fr= Br= St= Ste= Sto= Sta= Ven= Esq=
+"""
+_TITLES_OF = {
+    "de": "fr fam mag hrn frl univ.-prof priv.-doz doz stud ing",
+    "fr": "MM= Me= Mes= pr vve bx mgr",
+    "es": "d dña dñª ing ilmo excmo fdo lic licda arq gral cnel cap.= tte sto sta rvdo hno hna prof dres",
+    "it": "ing arch dott.ssa dottssa prof.ssa sig.ra sig.na sigg geom rag On= egr gent spett sen cav comm ill.mo mons",
+    "pt": "d exmo exma ilmo ilma eng arq sta sto des cel gen maj sgt ten rev pe des.ª",
+    "pl": "mec doc prof inż mgr lek hab gen płk ppłk kpt por ks św bł abp bp o",
+    "ru": "проф доц акад канд гр ген св корр инж архим",
+    "tr": "sn doç yrd öğr gör av müh ecz uzm alb gen org yzb bnb hz",
+    "hi": "डॉ श्री श्रीमती प्रो पं सं मो सुश्री कु",
+}
+_WORDS = {
+    "en": """
+        App= Apr= Art= Assn= Assoc= Aug= Ave= Blvd= Bros= Ch= Co= Corp= Dec= Dept= Eq= Est= Feb= Fig= Fri= Ft=
+        Hwy= Inc= Intl= Jan= Jr= Jul= Jun= Ln= Ltd= Mar= Mfg= Mon= Mt= No= Nos= Nov= Oct= Pkwy= Rd= Rte= Sat=
+        Sec= Sect= Sep= Sept= Sq= Sr= Sun= Tab= Thu= Thur= Thurs= Tue= Tues= Univ= Vol= Wed= a.k.a al= app=
+        approx appt apt apto art# art= assoc attn avg ca cf ch= chap cont cu= dept dev= dist= ed= eds= eq= eqn eqs
+        esp est= etc excl ext fig= figs fl= ft= fwd gal= gov't govt hr hrs ibid incl lb lbs max= min= mins=
+        misc mo= n.b natl no# op= oz par# para pg ph= pp pt= qt ref= refs sec# sec= secs= sq= tab= tbsp tel
+        temp= trans tsp v= viz vol vols vs wk yr yrs
+    """,
+    "de": """
+        abb abk abs abschn abt allg anm apr art= aufl aug ausg bd bde bearb beisp bes= betr bsp bspw bzgl bzw
+        ca chr ders desgl dez dgl di= do= ebd ebda ehem einschl engl entspr etc evang evtl exkl feb febr ff
+        fig fr franz geb gebr gegr gem gesch gest ggf ggfs griech hbf hg hrsg inkl insb insbes ital jan jg jh
+        jhd jhdt jul jun jährl kap kath korr lat lfd lt max= mi= min= mind mio mo= mrd mtl mwst nov nr nrn obj
+        od= okt orig pers pkt pl proz red= rel resp russ s.o s.u sa= schw sek sen sept sog sogen sonst span st
+        std stellv str strg tab teilw tel tägl u.a urspr usf usw verf verg verh versch vgl vol vorm wg zb zit
+        zt zzgl zzt österr übers übl
+    """,
+    "fr": """
+        adj adv anc apr art# av avr bd boul bp bull c.-à-d cap= cf ch= chap col= coll= dim= dir= déc dép env
+        etc ex= fasc fig fr= févr gal= gén géogr hab hist= hon= ibid id= inf= janv juil kil= lat= lieut= lun=
+        mar= math= max= merc= min= mm nouv nov n° obs oct p par# part# phys pl pp prov= préf rem= réf rép s.d
+        sam= sept= sq sqq subst suiv sup supp temp= tom= trad tél v= vendr vol éd éds
+    """,
+    "es": """
+        abr adj admón ago apdo aprox apt apto art arts av avda bco bibl cap caps cf cod col= comp= cta ctra ctv cía
+        dcha dep= depto dic doc= dpto ed= edit ej ene entlo esp= etc ext fasc feb fig figs fra= gral ibíd ilus
+        impr incl izq izqda jr jul jun lám may= mayúsc máx mín n.º nov núm núms oct op= p.ej pdo pl= ppal pral
+        pról ptas pza pág págs párr ref reg rte s.a sec= sept set= sgte sig= sigs ss tel teléf tfno trad tít
+        ud uds ult univ v= vd vds vid vol vols últ
+    """,
+    "it": """
+        abbr agg all= apr art artt ass= avv ca cap= capp cfr cit cod= col= coll cons dic dir= doc= ecc ed= edd
+        es= est= etc fasc feb fig figg gen= genn giu= giugn ib ibid id= ill= int= lett lug= magg mar= max=
+        min= mod= nn nov op= ott p.es pag pagg par= parr prov= racc rec= red= rel sec= seg segg sett ss sup
+        suppl tab tav tel tot trad v.le v= vol voll
+    """,
+    "pt": """
+        abr ago ap= aprox art arts assoc av bibl cap caps cf cia col= coord cx cód dep= depto dez ed= edif etc
+        ev= ex= fev fig figs fls gov jan jr jul jun lda loc= ltda mai= min= mt máx mín n.º nov núm obs op= org
+        out= p.ex pag par= pp pref pref= pres= proc prof pág págs pç pça ref res= s.a sec set= sr ss séc sécs
+        tel trad trav tít univ v= vol vols vs
+    """,
+    "pl": """
+        al= alb ang= art bm br= cd cdn cyt czyt dn dod dol dosł dot dyr dł ew fiz franc godz gosp gł hist im=
+        inw itd itp jw jęz kier kl kol kom= kop kpt kr m.in m.st maks mies min= mjr mld mln muz n.e nast nazw
+        nb niem np nr ob= obj obyw ok= op= os= ozn p.n.e par= pkt pl pn pom= por pos= pow pozn poł pp przew
+        przyp płd płn r= red reż ryc rys rz sek sp st= str sygn szer tab tel tj tow tys tzn tzw tłum ub ul ur=
+        wew wg wlk woj wsch ww wyd wym wys wz wł zach zam zał zb zd zm zob zw łac łącz śr
+    """,
+    "ru": """
+        абз авг англ апр бул быв вв вкл вост вып гг геогр гл гос греч губ дек дер др ед= зав зам зап и.о изд
+        ил им имп ин ист итал кб кв кг км кн кол комн кон коп корп лат макс мес мил мин= млн млрд мн н.э напр
+        наст нач неск обл обр оз ок окт отд отеч пл пн пог пом пос посл пр пред прим пров прол просп псевд пт
+        разг ред реж рис рр руб рус сб св сев сек сент сл см соч ср ст стр суб т.д т.е т.к т.н т.п табл тел тж
+        тов тыс ул упр устар фам февр физ фр франц хим худ чел чт шт экз эт этн юж яз янв
+    """,
+    "tr": """
+        age= agm apt apto bk bkz bl blm bulv böl cad co dai= dk drl ed= edb ens fak fr gn hk hst ing= jeol kd km
+        krş ks ltd mah mat= max= md meb mim= no no= nu num ort pk pos= ps s= sa= sf sk sok ss tar= tel tic tl
+        tlf ts uzm vb vd vs yay yd yrd yy yön zf zm çev örn üni üniv şb şti
+    """,
+}
+_STARTERS = {  # capitalised behind a full stop, they begin a sentence
+    "en": """
+        the a an this that these those it its he she they we you his her their our my your there here i but
+        and or so then when while if because although though after before since in on at for from with as what
+        who why how where yes no not now all some many most one each every please however meanwhile later once
+        perhaps maybe
+    """,
+    "de": """
+        der die das ein eine einer eines dem den er sie es wir ihr ich du und aber oder doch denn dann da
+        danach wenn als ob weil im in am an auf aus bei mit nach vor zu zum zur für von seit was wer wie wo
+        warum nun jetzt so auch nur noch hier dort dies diese dieser dieses man alle viele kein keine nicht ja
+        nein sein seine ihre mein meine unser
+    """,
+    "fr": """
+        le la les l un une des du ce cet cette ces il elle ils elles nous vous je tu on et mais ou donc car
+        puis alors quand lorsque si comme dans en sur sous pour par avec sans chez après avant depuis qui que
+        quoi où pourquoi comment c ici là son sa ses leur leurs mon ma mes notre votre oui non tous toutes
+        chaque
+    """,
+    "es": """
+        el la los las un una unos unas lo este esta estos estas ese esa eso él ella ellos ellas nosotros usted
+        ustedes yo tú y pero o entonces luego después cuando si aunque porque como en con para por sin desde
+        hasta sobre tras qué quién cómo dónde cuándo no sí su sus mi mis nuestro nuestra hay todo todos todas
+        cada aquí allí ya también
+    """,
+    "it": """
+        il lo la i gli le un una uno l questo questa questi queste quello quella egli lui lei loro noi voi io
+        tu e ma o poi allora quando se come perché in nel nella con per da dal dalla su sul sulla dopo prima
+        che chi cosa dove non sì no suo sua suoi mio mia c è qui là tutti tutte ogni
+    """,
+    "pt": """
+        o a os as um uma uns umas este esta estes estas esse essa isso isto aquele aquela ele ela eles elas
+        nós você vocês eu tu e mas ou então depois quando se embora porque como em no na nos nas com para por
+        sem desde até sobre após que quem onde não sim seu sua seus suas meu minha nosso nossa há todo todos
+        todas cada aqui ali já também
+    """,
+    "pl": """
+        ten ta to te ci on ona ono oni one my wy ja ty i a ale lub albo więc potem gdy kiedy jeśli jeżeli choć
+        bo ponieważ jak w we z ze na do od po przed przez dla bez o u za pod nad co kto gdzie dlaczego nie tak
+        jego jej ich mój moja nasz nasza tu tam teraz wszyscy każdy jest był była było
+    """,
+    "ru": """
+        он она оно они мы вы я ты это этот эта эти тот та те и а но или затем потом тогда когда если хотя
+        потому как в во на с со к ко от до по для без из у о об за под над перед что кто где почему зачем не
+        нет да его её их мой моя наш наша там тут здесь теперь все всё каждый есть был была было были
+    """,
+    "tr": """
+        bu şu o bir ben sen biz siz onlar ve ama fakat ya sonra ancak çünkü eğer ne kim nasıl neden nerede
+        niçin evet hayır her bütün tüm bunun onun bizim benim burada orada şimdi daha
+    """,
+}
+_INTERJECTIONS = re.compile(r"(.)\1+|.*(.)\2$|ps+t|tsk|pff*t?|shh*")  # hmm, brr, shh
+_VOWELS = frozenset("aeiouyıæœøаеёиоуыэюяіѣ")
+_ORDINALS = ("de", "pl", "tr")  # "3. Sınıf": a full stop after a small number makes it an ordinal
+_LATEST = 24  # characters that an abbreviation has at most, and what is in front of it
+_BEFORE = re.compile(r"[\s'’(\[\"«„“‘/–—-]")
+_DOTTED = re.compile(r"[^\W\d_]{1,4}(?:\.-?[^\W\d_]{1,4})+")  # Ph.D, т.е, EE.UU
+_NEXT_WORD = re.compile(r"[\s\"'«„“‘(\[¿¡]*(\w+)")
+
+
+def ends_no_sentence(text: str, end: int, language: str) -> bool:
+    """Whether the full stop before `end`, and before the space there, belongs to the word in front of it."""
+    word = _BEFORE.split(text[max(0, end - _LATEST) : end].rstrip())[-1]
+    if not word.endswith(".") or word.endswith(".."):
+        return False
+    word = word[:-1]
+    if len(word) == 1 and word.lower() != word.upper():  # an initial
+        return True
+    if _listed(word, _titles(language)) or (f"{word.lower()}#" in _words(language) and text[end : end + 1].isdigit()):
+        return True
+    ordinal = language in _ORDINALS and word.isdigit() and len(word) <= 2
+    short = ordinal or _DOTTED.fullmatch(word) or _listed(word, _words(language)) or _has_no_vowel(word)
+    return bool(short) and not _begins_sentence(text, end, language)
+
+
+def _begins_sentence(text: str, end: int, language: str) -> bool:
+    following = _NEXT_WORD.match(text, end)
+    return following is not None and following[1][:1].isupper() and following[1].lower() in _starters(language)
+
+
+def _has_no_vowel(word: str) -> bool:
+    """Whether it is short for a word, as Sgt, bzw and млн are; not a sound (hmm) or letters read out (TV)."""
+    letters = unicodedata.normalize("NFD", word.lower())
+    letters = "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
+    return (
+        2 <= len(letters) <= 5
+        and letters.isalpha()
+        and not word.isupper()
+        and bool(re.fullmatch(r"[a-zßłçğşа-я]+", letters))
+        and not _VOWELS & set(letters)
+        and not _INTERJECTIONS.fullmatch(letters)
+    )
+
+
+def _listed(word: str, entries: frozenset[str]) -> bool:
+    return word.lower() in entries or f"{word}=" in entries
+
+
+@cache
+def _titles(language: str) -> frozenset[str]:
+    return frozenset(f"{_TITLES} {_TITLES_OF.get(language, '')}".split())
+
+
+@cache
+def _words(language: str) -> frozenset[str]:
+    """Those of the language, and the English ones where it has none of its own."""
+    return frozenset(f"etc vs cf approx {_WORDS.get(language, _WORDS['en'])}".split())
+
+
+@cache
+def _starters(language: str) -> frozenset[str]:
+    return frozenset(_STARTERS.get(language, _STARTERS["en"]).split())
