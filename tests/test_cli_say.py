@@ -123,6 +123,7 @@ def test_a_fallback_speaks_after_one_warning(capsys: pytest.CaptureFixture[str])
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("always::bark_jax.text.TextWarning")
 def test_words_that_nano_was_not_taught_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = "Zoë's zebras don't sleep on the 4th at 7 o'clock"
     arguments = ["say", words, "--model", NANO, "-o", str(tmp_path / "a.wav"), "--max-seconds", "0.5"]

@@ -66,7 +66,7 @@ _WORDS = {
         suppl tab tav tel tot trad v.le v= vol voll
     """,
     "pt": """
-        abr ago ap= aprox art arts assoc av bibl cap caps cf cia col= coord cx cód dep= depto dez ed= edif etc
+        abr ago ap= apto aprox art arts assoc av bibl cap caps cf cia col= coord cx cód dep= depto dez ed= edif etc
         ev= ex= fev fig figs fls gov jan jr jul jun lda loc= ltda mai= min= mt máx mín n.º nov núm obs op= org
         out= p.ex pag par= pp pref pref= pres= proc prof pág págs pç pça ref res= s.a sec set= sr ss séc sécs
         tel trad trav tít univ v= vol vols vs
