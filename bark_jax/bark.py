@@ -130,6 +130,7 @@ class Bark:
         revision: str | None = None,
         token: str | None = None,
         progress: bool = False,
+        name: str | None = None,
     ) -> Self:
         """Load a model.
 
@@ -139,14 +140,15 @@ class Bark:
         "float32" or "bfloat16" (default: float32 on CPU, bfloat16 elsewhere; the codec is always float32); param_dtype:
         what they are stored in (default: dtype). mesh: several devices to share the work, see `bark_jax.sharding`.
         offload: keep the weights in the host's memory, and on the device only those of the stage at work (of no use on
-        CPU, where they are copied or aliased in the same memory). revision, token: for the hub. Raises CheckpointError,
-        ConfigError for an unknown preset, and ValueError for another dtype or an unusable mesh.
+        CPU, where they are copied or aliased in the same memory). revision, token: for the hub. name: kept in what
+        it makes (default: source). Raises CheckpointError, ConfigError for an unknown preset, and ValueError for
+        another dtype or an unusable mesh.
         """
         if str(source).startswith(RANDOM):
             config = BarkConfig.preset(str(source).removeprefix(RANDOM))
             return cls.from_config(
                 config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload,
-                name=str(source),
+                name=name or str(source),
             )  # fmt: skip
         dtypes, mesh = _dtypes(dtype, param_dtype), check_mesh(mesh)
         folder = resolve(source, revision=revision, token=token, progress=progress)
@@ -155,8 +157,9 @@ class Bark:
         networks = {name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in NETWORKS}
         voices = folder / "voices"
         return cls(
-            config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload, name=str(source)
-        )
+            config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload,
+            name=name or str(source),
+        )  # fmt: skip
 
     @classmethod
     def from_config(

@@ -1,4 +1,4 @@
-"""The command line: `bark-jax say | convert | voices | bench | data | train`, a module for each.
+"""The command line: `bark-jax say | respeak | convert | voices | bench | data | train`, a module for each.
 
 Results go to files and standard output, everything else to standard error. A command is a module of that name with
 `add_options(parser)`, which also sets what runs: a function of the options that returns an exit code, or None for 0.
@@ -27,6 +27,7 @@ EXIT_CODES: dict[type[BaseException], int] = {  # the first that fits
 
 _COMMANDS = {
     "say": "speak a text into an audio file",
+    "respeak": "speak one piece of a text again",
     "convert": "convert a PyTorch checkpoint",
     "voices": "list, show, check and save voices",
     "bench": "measure how fast Bark is on this machine",

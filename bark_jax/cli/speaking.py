@@ -2,7 +2,8 @@
 
 import argparse
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bark_jax.errors import BarkError
 from bark_jax.figure import draw, save_figure
 from bark_jax.files import replacing
 from bark_jax.generation import Generation
+from bark_jax.inputs import choose_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.layouts import NANO
 from bark_jax.measuring import compilations
@@ -57,16 +59,47 @@ def say(text: str, model: Model, cast: Cast, settings: dict[str, Any], options: 
         raise left
 
 
+def respeak(model: Model, settings: dict[str, Any], options: argparse.Namespace) -> None:
+    """Speak a piece of a story again, by what the options of `bark-jax respeak` call it, and write the whole."""
+    use_compile_cache(options, quiet=options.quiet)
+    bark, _ = load(model, options)
+    seed = None if options.seed is None else choose_seed(options.seed)
+    with _watched(bark, options) as progress:
+        speech = bark.respeak(options.story, options.piece, text=options.text, seed=seed, progress=progress, **settings)
+    if options.output is not None:
+        speech.save(options.output)
+    if options.pieces is not None:
+        speech.save_pieces(options.pieces)
+    speech.save_report(options.report)
+    files = _write_speech(speech, options)
+    if not options.quiet:
+        said = speech.pieces[options.piece]
+        note(f"piece {options.piece}: {said.end - said.start:.2f} s of audio, take {said.take}, seed {said.seed}")
+        note("\n".join(map(str, [*filter(None, [options.output]), *files.values()])))
+
+
+@contextmanager
+def _watched(bark: Bark, options: argparse.Namespace) -> Iterator[StageProgress]:
+    """What to call as the work advances: it shows progress, and ends the work after Ctrl-C."""
+    with remembering_ctrl_c() as raise_again, Bars(bark.config, hidden=options.quiet) as bars:
+
+        def report(stage: str, done: int, total: int) -> None:
+            raise_again()
+            bars.update(stage, done, total)
+
+        yield report
+
+
 def load(model: Model, options: argparse.Namespace) -> tuple[Bark, float]:
     """The model, and the seconds it took."""
     if model.name == NANO and not options.quiet:
         note(_NANO_SPEAKS)
     started = time.perf_counter()
-    bark = Bark.from_pretrained(model.source, dtype=options.dtype, progress=not options.quiet)
+    bark = Bark.from_pretrained(model.source, dtype=options.dtype, progress=not options.quiet, name=model.name)
     loaded = time.perf_counter() - started
     if model.name.startswith(RANDOM):
         note(f"{model.name} has random weights: out comes noise. For speech: --model {DEFAULT_MODEL}, or {NANO}")
-    if options.verbose:
+    if getattr(options, "verbose", False):
         note(describe_setup(bark))
     return bark, loaded
 
@@ -75,12 +108,7 @@ def _speak(
     bark: Bark, text: str, cast: Cast, settings: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Generation | Speech, BarkError | None]:
     """What is said, and why somebody who heard it left early. Raises ListenerLeft where that leaves nothing to do."""
-    with remembering_ctrl_c() as raise_again, Bars(bark.config, hidden=options.quiet) as bars:
-
-        def report(stage: str, done: int, total: int) -> None:
-            raise_again()
-            bars.update(stage, done, total)
-
+    with _watched(bark, options) as report:
         script = bark.cut(text, cast[None], voices=_speakers(cast), **_delivery(options, about_text=True))
         if options.verbose:
             note(f"language       {script.language.tag}, {script.language.reason}")
