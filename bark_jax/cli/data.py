@@ -60,11 +60,17 @@ def _prepare(options: argparse.Namespace) -> None:
     if options.seed is not None:
         check_seed(options.seed)
     read_transcripts(options.transcripts, Recordings(options.recordings))  # refused before a model is looked for
-    from bark_jax.training.prepare import Preparation, own_clusters, prepare  # imports JAX
+    from bark_jax.training.prepare import Preparation, has_learned_tokens, own_clusters, prepare  # imports JAX
 
     model = resolve(options.model)
     if options.seed is not None and own_clusters(model):
         note(f"warning: --seed is not used: {options.model} has its own semantic tokens")
+    if not options.only_audio and not own_clusters(model) and (speaking := has_learned_tokens(model)):
+        networks = " and ".join(speaking)
+        note(
+            f"warning: {options.model} has no semantic_tokens.npz: its {networks} networks cannot learn from these "
+            "data, its codec and fine networks can"
+        )
     job = Preparation(
         recordings=options.recordings, transcripts=options.transcripts, to=options.to, model=model,
         only_audio=options.only_audio, semantic_tokens=options.semantic_tokens, seed=options.seed or 0,

@@ -24,7 +24,7 @@ from bark_jax.quoting import shorten
 from bark_jax.sharding import fetch
 from bark_jax.training.step import TrainState
 
-_PATIENCE = 1.0  # seconds in which what else fails with a checkpoint comes to its end unheard
+_PATIENCE = 1.0  # seconds for other failures of a checkpoint to end, unreported
 
 
 class Checkpoints:
@@ -109,7 +109,7 @@ class Checkpoints:
             if ours.get(name) != theirs.get(name):
                 raise TrainingError(
                     f"{name} is {ours.get(name)!r}, but the run in {self.folder.parent} was begun with "
-                    f"{theirs.get(name)!r}: set it back, choose another folder for the run, or begin again (--restart)"
+                    f"{theirs.get(name)!r}: set it back, choose another folder for the run, or start again (--restart)"
                 )
 
     def _check_room(self, size: int) -> None:

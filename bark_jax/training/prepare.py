@@ -25,6 +25,7 @@ from bark_jax.training.shards import DataError
 from bark_jax.training.transcripts import LeftOut, Recordings, Transcript, read_transcripts
 
 REPORT = "report.jsonl"
+SPEAKING = ("semantic", "coarse")  # the stages that learn semantic tokens
 _SHARD = re.compile(r"(?:audio|tokens)-\d{5,}\.npy|\.partial-[0-9a-f]{16}\.\w+")
 _FILES = {"manifest.json", "audio.jsonl", "tokens.jsonl", REPORT, CLUSTERS}
 
@@ -125,6 +126,11 @@ def _tokenizer(job: Preparation, config: BarkConfig) -> KMeansTokenizer | None:
 def own_clusters(model: Path) -> Path | None:
     """The file of the semantic tokens that a model speaks, if it has one."""
     return file if (file := model / CLUSTERS).is_file() else None
+
+
+def has_learned_tokens(model: Path) -> list[str]:
+    """The networks in a model's folder that have learned semantic tokens."""
+    return [network for network in SPEAKING if (model / f"{network}.safetensors").exists()]
 
 
 def _audio_source(job: Preparation, config: BarkConfig, transcripts: Sequence[Transcript]) -> str:

@@ -213,7 +213,7 @@ class _Loop:
         except TrainingError as error:
             newest = self.store.newest
             kept = f"checkpoint {newest} in {self.store.folder} is kept" if newest else "no checkpoint was saved yet"
-            raise DivergenceError(f"{error}, and begin again (--restart); {kept}") from error
+            raise DivergenceError(f"{error}, and start again (--restart); {kept}") from error
         self.meter.add(metrics)
         if not self.compiled:
             self.compiled = True
@@ -265,7 +265,7 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise RunError(f"another training is at work in {folder}: wait for it, or choose another folder") from error
+        raise RunError(f"another training run is using {folder}: wait for it, or choose another folder") from error
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error}") from error
     try:

@@ -27,7 +27,7 @@ _LONGEST = 4  # seconds of a clip that the codec rebuilds
 
 @dataclass(frozen=True)
 class Samples:
-    """How a network is heard."""
+    """How to listen to a network."""
 
     speak: Callable[[nnx.Module, Any], np.ndarray]  # the network as it is, a clip → a waveform, float32 [N]
     clips: Mapping[str, Any]  # by name
@@ -45,7 +45,7 @@ class Samples:
 
 
 def make_samples(trainer: Trainer, folder: Path, clips: Mapping[str, Any], tokenizer: Tokenizer) -> Samples | None:
-    """The codec rebuilds its clips; a transformer is heard through the networks after it, in the model's folder.
+    """The codec rebuilds its clips; a transformer through the networks after it, in the model's folder.
 
     None where one of those is not there yet, or there are no clips.
     """
@@ -76,7 +76,7 @@ def _rebuild(config: BarkConfig, codec: Any, waveform: np.ndarray) -> np.ndarray
 def _speak(bark: Bark, stage: str, clip: Clip) -> np.ndarray:
     """From what the stage is given in training: the text, or the true tokens of the clip."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a network which has learned little says nothing
+        warnings.simplefilter("ignore")  # a network that has learned little may say nothing
         semantic = bark.text_to_semantic(clip.text) if stage == "semantic" else clip.tokens.semantic
         coarse = clip.tokens.coarse if stage == "fine" else bark.semantic_to_coarse(semantic)
         return bark.decode(bark.coarse_to_fine(coarse))

@@ -20,12 +20,11 @@ from bark_jax.models.initialisers import random_network
 from bark_jax.models.parameters import map_parameters
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
+from bark_jax.training.prepare import SPEAKING, has_learned_tokens
 from bark_jax.training.run_config import RunConfig
 from bark_jax.training.semantic_tokens import CLUSTERS, KMeansTokenizer
 from bark_jax.training.shards import AGAIN
 from bark_jax.training.step import CODEBOOKS, Trainer
-
-SPEAKING = ("semantic", "coarse")  # the stages that learn semantic tokens
 
 
 def read_model_config(config: RunConfig) -> BarkConfig:
@@ -77,7 +76,7 @@ def check_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) -
                     f"the semantic tokens in {config.data} are of other clusters than {clusters}, which the networks "
                     f"of {name} learned: prepare the data again with --model {name}"
                 )
-        elif learned := [other for other in SPEAKING if _knows(folder, other, stage, config)]:
+        elif learned := [other for other in has_learned_tokens(folder) if other != stage or folder != config.model]:
             raise TrainingError(
                 f"{name} has no {CLUSTERS}: its {' and '.join(learned)} networks learned semantic tokens of a "
                 f"tokenizer that is not there (that of the published models was never released), so those in "
@@ -102,12 +101,6 @@ def _models(config: RunConfig) -> list[tuple[Path, str]]:
     """Folders of the models that the data must fit, and what they are called."""
     start = [(resolve(config.start, progress=False), config.start)] if config.start else []
     return [*start, (config.model, str(config.model))]
-
-
-def _knows(folder: Path, network: str, stage: str, config: RunConfig) -> bool:
-    """Whether there is a network that has learned semantic tokens, and that the run does not replace."""
-    replaced = network == stage and folder == config.model
-    return not replaced and (folder / f"{network}.safetensors").exists()
 
 
 def first_network(trainer: Trainer, config: RunConfig) -> nnx.Module:

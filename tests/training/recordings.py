@@ -30,7 +30,7 @@ def write_model(folder: Path) -> None:
 
 
 def sweep(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
-    """A tone that rises or falls through whatever the rate can hold, with a little noise; float32."""
+    """A tone that rises or falls through the band of the rate, with a little noise; float32."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     low, high = rng.uniform(0.02, 0.4, 2) * rate

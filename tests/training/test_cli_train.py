@@ -98,10 +98,10 @@ def test_training_that_diverges(
     code, lines = run(capsys, "codec", "--config", "codec.toml")
     assert code == 5
     assert "step 0 has the loss" in lines[-1]
-    assert lines[-1].endswith("begin again (--restart); no checkpoint was saved yet")
+    assert lines[-1].endswith("start again (--restart); no checkpoint was saved yet")
 
 
-def test_an_interrupt_is_told_in_a_line(
+def test_an_interrupt_is_reported_in_a_line(
     capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bark_jax.training.run.noticing_ctrl_c", lambda tell: contextlib.nullcontext(lambda: True))

@@ -82,7 +82,7 @@ def test_they_are_sequences(folder: Path) -> None:
             audio[beyond]
 
 
-def test_pickles_hold_no_audio_and_map_the_files_anew(folder: Path) -> None:
+def test_pickles_hold_no_audio_and_map_the_files_again(folder: Path) -> None:
     audio, tokens = open_audio(folder, CONFIG), open_tokens(folder, CONFIG)
     assert isinstance(audio._shards._map(0), np.memmap)
     pickles = [pickle.dumps(clips) for clips in (audio, tokens)]

@@ -1,4 +1,4 @@
-"""The feed: what it draws, in which order, and that it goes on from any position."""
+"""The feed: what it draws, in which order, and that it resumes from any position."""
 
 from collections import Counter
 from typing import Any
@@ -44,7 +44,7 @@ def test_the_seed_decides_what_is_drawn(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_it_goes_on_from_any_position(stage: str) -> None:
+def test_it_resumes_from_any_position(stage: str) -> None:
     with make_feed(stage) as feed:
         positions, batches = [], []
         for _ in range(7):  # beyond an epoch, which has three

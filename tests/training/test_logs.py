@@ -36,7 +36,7 @@ def read_events(folder: Path) -> Iterator[tuple[int, dict[str, float], bool]]:
             yield event.step, values, event.session_log.status == SessionLog.START
 
 
-def test_a_meter_takes_means_and_goes_on_from_its_state() -> None:
+def test_a_meter_takes_means_and_resumes_from_its_state() -> None:
     meter = Meter()
     meter.add(metrics(1.0))
     again = Meter(json.loads(json.dumps(meter.state)))
@@ -46,7 +46,7 @@ def test_a_meter_takes_means_and_goes_on_from_its_state() -> None:
     assert again.take()["loss"] == 4.0
 
 
-def test_what_is_told_of_a_step(tmp_path: Path) -> None:
+def test_what_is_logged_of_a_step(tmp_path: Path) -> None:
     lines: list[str] = []
     with make_log(tmp_path, lines) as log:
         log.train(10, {"loss": 1.5, "spectral": 0.75, "gradient_norm": 3.0}, 1e-3)
@@ -64,7 +64,7 @@ def test_what_is_told_of_a_step(tmp_path: Path) -> None:
     assert events[1][1] == {"validation/loss": 2.0}
 
 
-def test_a_run_that_goes_on_forgets_what_came_later(tmp_path: Path) -> None:
+def test_a_resumed_run_forgets_what_came_later(tmp_path: Path) -> None:
     with make_log(tmp_path, []) as log:
         for step in (10, 20, 30):
             log.train(step, {"loss": 1.0}, 1e-3)
@@ -83,6 +83,6 @@ def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
         make_log(tmp_path, [])
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(42, "42 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_durations(seconds: float, told: str) -> None:
-    assert describe_seconds(seconds) == told
+@pytest.mark.parametrize(("seconds", "shown"), [(42, "42 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_durations(seconds: float, shown: str) -> None:
+    assert describe_seconds(seconds) == shown

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bark_jax
 from bark_jax import checkpoint
 from bark_jax.audio import read_audio
 from bark_jax.config import NETWORKS
@@ -34,6 +35,12 @@ def test_the_model_is_small_enough_to_ship() -> None:
     config = nano_config()
     shapes = [shape for name in NETWORKS for shape in parameter_shapes(config, name).values()]
     assert 2 * sum(map(math.prod, shapes)) <= MOST_BYTES
+
+
+def test_the_package_does_without_the_recipe() -> None:
+    """It is not in the wheel."""
+    package = Path(bark_jax.__file__).parent
+    assert not [path for path in package.rglob("*.py") if "recipes" in path.read_text(encoding="utf-8")]
 
 
 def test_token_ids_have_no_gaps() -> None:
@@ -84,7 +91,7 @@ def test_speakers_take_turns() -> None:
     assert len({line.file for line in turns}) == 3
 
 
-def test_a_missing_espeak_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_espeak_is_reported_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech.shutil, "which", lambda program: None)
     with pytest.raises(TrainingError, match="apt install espeak-ng"):
         synthesize(take_turns(["Hello."]), tmp_path / "speech")
@@ -107,7 +114,7 @@ def test_speech_is_written_once(tmp_path: Path) -> None:
     assert 0.5 < len(read_audio(tmp_path / lines[0].file, 24_000)) / 24_000 < 3
 
 
-def test_a_sentence_that_espeak_cannot_speak_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sentence_that_espeak_cannot_speak_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in("#!/bin/sh\necho no sound >&2; exit 1\n", tmp_path, monkeypatch)
     with pytest.raises(TrainingError, match=r"cannot speak 'Hello\.'.*no sound"):
         synthesize(take_turns(["Hello."]), tmp_path / "speech")
@@ -132,7 +139,7 @@ def test_the_recogniser_understands_espeak(tmp_path: Path) -> None:
     assert recognizer(np.zeros(24_000, np.float32), 24_000) != heard[0].split()
 
 
-def test_speech_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
+def test_speech_that_is_not_there_or_damaged_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no speech"):
         list(read_speech(tmp_path, 24_000))
     for table in ("file,text,speaker\na.wav,Hello.\n", "file,text,speaker\n"):
@@ -171,7 +178,7 @@ def test_steps_make_what_is_missing_and_keep_what_is_there(tmp_path: Path) -> No
     assert said == ["texts …", "model …"] * 2
 
 
-def test_an_unknown_step_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_step_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no step sing: choose from texts, model"):
         Recipe(to=tmp_path).run(["sing"])
 

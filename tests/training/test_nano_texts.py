@@ -117,7 +117,7 @@ def test_files_of_sentences_are_read_as_they_were_written(tmp_path: Path) -> Non
         write_texts(made, tmp_path / "texts" / "words.txt")
 
 
-def test_a_grammar_that_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grammar_that_is_too_small_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recipes.nano.texts._TRIES", 1)
     with pytest.raises(TrainingError, match="different sentences: ask for fewer"):
         make_texts(1000, 0, 1)
@@ -187,7 +187,7 @@ def test_alternatives_are_dealt_by_weight_before_any_comes_again(tmp_path: Path)
     assert {span.rule for spans in dealt for span in spans} == {"", "d"}
 
 
-def test_the_tokenizer_knows_whatever_ascii_spells(texts: Texts, tmp_path: Path) -> None:
+def test_the_tokenizer_knows_all_that_ascii_spells(texts: Texts, tmp_path: Path) -> None:
     make_tokenizer().save(str(tmp_path / "tokenizer.json"))
     tokenizer, config = load_tokenizer(tmp_path), nano_config().semantic
     assert tokenizer.get_vocab_size() == TEXT_VOCAB

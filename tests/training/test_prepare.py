@@ -138,7 +138,7 @@ def change_codec(folder: Path) -> None:
         (lambda folder: None, {"seed": 1}, "made with another codec, tokenizer"),
     ],
 )
-def test_data_of_something_else_are_kept_unless_told_otherwise(
+def test_data_of_something_else_are_kept_unless_overwritten(
     copy: Path, data: Path, change: Callable[[Path], None], options: dict[str, Any], message: str
 ) -> None:
     shutil.copytree(data, copy / "data")
@@ -224,7 +224,7 @@ def test_a_tokenizer_of_another_model(sources: Path, data: Path, tmp_path: Path,
 
 
 def test_the_tokenizer_of_the_model_itself(sources: Path, data: Path, copy: Path) -> None:
-    """Whatever comes with a model is what its networks speak: nothing is fitted, and another one is refused."""
+    """A tokenizer that comes with a model is the one its networks speak: nothing is fitted, and another one is refused."""
     other = KMeansTokenizer.fit(open_audio(data, CONFIG), RATE, CONFIG.semantic.vocab, CONFIG.semantic.rate_hz, seed=5)
     other.save(copy / "model" / "semantic_tokens.npz")
     with pytest.raises(DataError, match=r"makes other semantic tokens than .*leave out --semantic-tokens"):

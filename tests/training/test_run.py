@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+import optax
 import pytest
 
-from bark_jax import Bark
+from bark_jax import Bark, BarkConfig
 from bark_jax.checkpoint import CheckpointError, read_network, write_network
 from bark_jax.errors import DivergenceError, RunError
 from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.models.parameters import parameters
-from bark_jax.training import LoraConfig, TrainingError
+from bark_jax.training import LoraConfig, Loss, TrainingError, fine_loss
 from bark_jax.training import run as run_module
 from bark_jax.training.run import CHECKPOINTS, SAMPLES, RunConfig, Schedule, run_training
 
@@ -203,15 +205,33 @@ def test_no_room_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     config = run_config(tmp_path)
-    with run_module._locked(config.run), pytest.raises(RunError, match="another training is at work"):
+    with run_module._locked(config.run), pytest.raises(RunError, match="another training run is using"):
         train(config, "codec")
+
+
+def scaled_fine_loss(network: Any, config: BarkConfig, batch: Any, key: jax.Array) -> Loss:
+    loss = fine_loss(network, config, batch)
+    return Loss(3 * loss.total, loss.terms, {"plain": loss.total})
+
+
+def test_a_run_with_an_optimiser_and_a_loss_of_ones_own(tmp_path: Path) -> None:
+    config = run_config(tmp_path)
+    own: dict[str, Any] = {"transform": optax.sgd(0.1, momentum=0.9), "loss": scaled_fine_loss}
+    made = train(config, "fine", **own).read_bytes()
+    for line in metrics(config):
+        if "plain" in line:
+            np.testing.assert_allclose(line["loss"], 3 * line["plain"], rtol=1e-5)
+            assert "learning_rate" not in line
+    assert train(config, "fine", **own).read_bytes() == made
+    with pytest.raises(TrainingError, match=r"transform is None, but the run .* was begun with 'own'"):
+        train(config, "fine")
 
 
 def test_every_rank_of_a_run_has_its_own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = run_config(tmp_path)
     with run_module._locked(config.run):
         monkeypatch.setattr("jax.process_index", lambda: 1)
-        with run_module._locked(config.run), pytest.raises(RunError, match="another training is at work"):
+        with run_module._locked(config.run), pytest.raises(RunError, match="another training run is using"):
             train(config, "codec")
 
 
