@@ -224,7 +224,7 @@ def test_a_tokenizer_of_another_model(sources: Path, data: Path, tmp_path: Path,
 
 
 def test_the_tokenizer_of_the_model_itself(sources: Path, data: Path, copy: Path) -> None:
-    """A tokenizer that comes with a model is the one its networks speak: nothing is fitted, and another one is refused."""
+    """A model speaks the tokens of the tokenizer that comes with it: none is fitted, and another one is refused."""
     other = KMeansTokenizer.fit(open_audio(data, CONFIG), RATE, CONFIG.semantic.vocab, CONFIG.semantic.rate_hz, seed=5)
     other.save(copy / "model" / "semantic_tokens.npz")
     with pytest.raises(DataError, match=r"makes other semantic tokens than .*leave out --semantic-tokens"):
