@@ -20,13 +20,15 @@ def gradients(bark: Bark, config: BarkConfig, clip: Voice) -> dict[str, np.ndarr
     text = np.arange(config.semantic.text_offset, config.semantic.text_offset + 12)
     semantic = stack([semantic_example(config, text, clip.semantic, None)])
     coarse = stack(coarse_examples(config, clip, None))
-    fine = stack([fine_example(config, clip.fine, codebook=4, start=0, known=0, beyond=np.tile(clip.fine, 20)[:, :1024])])
+    fine = stack(
+        [fine_example(config, clip.fine, codebook=4, start=0, known=0, beyond=np.tile(clip.fine, 20)[:, :1024])]
+    )
     wave = np.random.default_rng(3).standard_normal(9600).astype(np.float32)[None]
     losses = {
         "semantic": (bark.semantic, lambda network: semantic_loss(network, config, semantic).total),
         "coarse": (bark.coarse, lambda network: coarse_loss(network, config, coarse).total),
         "fine": (bark.fine, lambda network: fine_loss(network, config, fine).total),
-        "spectra": (wave, lambda x: spectral_distance(x, np.roll(wave, 7), 24_000, (32, 512, 2048), 1e-5).sum()),
+        "spectra": (wave, lambda x: spectral_distance(x, np.roll(wave, 7), 24_000, (512, 2048), 1e-5).sum()),
     }
     found = {}
     for name, (value, loss) in losses.items():

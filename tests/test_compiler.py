@@ -1,4 +1,4 @@
-"""XLA's CPU compiler hands reductions to a library, and has miscompiled some (jax#39103): none of our programs is touched.
+"""XLA's CPU compiler hands reductions to a library, and has miscompiled some (jax#39103): none of ours is touched.
 
 Each program is compiled with and without that library; tokens must be equal, waveforms and gradients equal up to
 rounding. Should this fail for a version of jaxlib, exclude the version in pyproject.toml.
