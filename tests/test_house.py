@@ -67,7 +67,7 @@ def mapped() -> set[str]:
 
 @pytest.mark.parametrize("folder", ["", "bark_jax/"])
 def test_the_map_is_the_tree(folder: str) -> None:
-    ours = {p.name for p in (ROOT / folder).iterdir() if not p.name.startswith((".", "_", "build", "dist"))}
+    ours = {p.name for p in (ROOT / folder).iterdir() if not p.name.startswith((".", "__pycache__", "build", "dist"))}
     ours -= {name for name in ours if name.endswith((".egg-info", ".typed"))}
     there = {f"{name}/" if (ROOT / folder / name).is_dir() else name for name in ours}
     here = {path.removeprefix(folder) for path in mapped() if path.startswith(folder) and path != folder}
