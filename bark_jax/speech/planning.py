@@ -132,8 +132,10 @@ def plan(
     )  # fmt: skip
     if stored is None:
         return job
-    if stored.model != model:
-        raise _other_speech(job, f"it was made by {stored.model or 'a model without a name'}, not by this model")
+    theirs, ours = (name and Path(name).name for name in (stored.model, model))  # a folder may have been moved
+    if theirs != ours:
+        unnamed = "a model without a name"
+        raise _other_speech(job, f"it was made by {stored.model or unnamed}, not by {model or unnamed}")
     return dataclasses.replace(job, kept=_keep(job, stored.pieces, frontend.config))
 
 

@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +152,7 @@ def test_a_finished_speech_is_only_joined_again(bark: Bark, voice: Voice, finish
     ("change", "message"),
     [
         ({"text": TEXT.replace("Three", "Drei")}, "its piece 2 has another text"),
-        ({"text": "One is here."}, "it has 5 pieces, this text 1"),
+        ({"text": "One is here.", "voices": {}}, "it has 5 pieces, this text 1"),
         ({"text": TEXT.replace("ANNA", "BEN"), "voices": {"BEN": None}}, "its piece 3 has another speaker"),
         ({"seed": 2}, "its piece 0 has another seed"),
         ({"voice": None}, "its piece 0 has another voice"),
@@ -170,10 +172,18 @@ def test_a_report_of_another_speech_is_refused(
     assert report.read_bytes() == before
 
 
-def test_a_report_of_another_model_is_refused(finished: tuple[Path, Speech]) -> None:
-    other = Bark.from_config(BarkConfig.tiny(), jax.random.key(1), name="other")
-    with pytest.raises(SpeechError, match="it was made by a model without a name, not by this model"):
-        other.stream(TEXT, report=finished[0], **SHORT)
+@pytest.mark.parametrize(
+    ("name", "refused"), [("here/other", True), (None, False), ("there/mine", False), ("here/mine", False)]
+)
+def test_a_report_of_another_model_is_refused(
+    bark: Bark, voice: Voice, finished: tuple[Path, Speech], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    name: str | None, refused: bool,
+) -> None:  # fmt: skip
+    report = tmp_path / "report.json"
+    replace(finished[1], model=name and "here/mine").save_report(report)
+    monkeypatch.setattr(bark.engine, "name", name)
+    with pytest.raises(SpeechError, match="made by here/mine, not by here/other") if refused else nullcontext():
+        bark.stream(TEXT, voice, report=report, **SHORT)
 
 
 def test_what_is_no_report_is_not_replaced(bark: Bark, tmp_path: Path) -> None:
