@@ -213,7 +213,7 @@ def test_the_token_that_exceeds_the_duration_is_the_last(seconds: float) -> None
     assert len(generate_text_semantic("Hi", max_gen_duration_s=seconds, allow_early_stop=False)) == tokens
 
 
-def test_an_empty_clip_is_told(tmp_path: Path) -> None:
+def test_a_warning_of_an_empty_clip(tmp_path: Path) -> None:
     with pytest.warns(EmptyGeneration, match="another seed"):
         semantic = generate_text_semantic("Hello", min_eos_p=1e-9)
     full_generation, audio_array = semantic_to_waveform(semantic, output_full=True)

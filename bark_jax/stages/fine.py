@@ -69,7 +69,7 @@ def generate_fine(
 
 
 def plan_rows(config: BarkConfig, frames: Sequence[int], history: Sequence[int]) -> Rows:
-    """Lay out rows of so many new frames behind so many frames of history."""
+    """Lay out rows of `frames` new frames behind `history` older ones, both per item."""
     window, hop = config.fine.gpt.block_size, config.fine.hop
     windows = [
         1 + max(0, math.ceil((t - (window - h)) / hop)) if t else 0 for t, h in zip(frames, history, strict=True)

@@ -66,8 +66,12 @@ def generate_semantic(
     steps: int = 768,
     allow_early_stop: bool = True,
     choose: Choose = greedy,
+    ends: Callable[[np.ndarray], bool] = lambda logits: False,
 ) -> Decoded:
-    """Text ids (without offset) → semantic tokens [N]. Without `allow_early_stop` end of sequence cannot be drawn."""
+    """Text ids (without offset) → semantic tokens [N]. Without `allow_early_stop` end of sequence cannot be drawn.
+
+    ends: whether the logits, those of the end last, end the sequence whichever token is chosen (Suno's `min_eos_p`).
+    """
     ids = config.semantic
     text = _padded_right(np.asarray(text_ids)[:256] + ids.text_offset, 256, ids.text_pad)
     past = _padded_right(np.asarray(voice.semantic if voice else [])[-256:], 256, ids.pad)
@@ -81,7 +85,7 @@ def generate_semantic(
         allowed = np.append(logits[: ids.vocab], logits[ids.pad]) if allow_early_stop else logits[: ids.vocab]
         token = choose(allowed, (len(tokens),))
         margins.append(_margin(allowed))
-        if token == ids.vocab:  # end of sequence
+        if token == ids.vocab or (allow_early_stop and ends(allowed)):
             break
         tokens.append(token)
         if len(tokens) == steps:

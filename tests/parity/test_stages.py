@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from test_sampling import suno_probabilities
 from transformers.models.bark.modeling_bark import BarkCausalModel, BarkFineModel
 
 from bark_jax.config import BarkConfig
@@ -128,7 +129,7 @@ def test_semantic(size: Size, semantic: tuple[BarkCausalModel, GPT], history: in
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
 def test_semantic_of_a_mixed_batch(size: Size, semantic: tuple[BarkCausalModel, GPT]) -> None:
-    """Every item of a batch equals the reference's single run, whatever the texts and voices beside it."""
+    """Every item of a batch equals the reference's single run, with any texts and voices beside it."""
     theirs, ours = semantic
     voices = [None, random_voice(size.config, 40, 60), random_voice(size.config, 346, 519)]
     texts = [random_text(size.config, n) for n in (1, 30, 256)]
@@ -199,7 +200,7 @@ def test_coarse_with_another_window(size: Size, coarse: tuple[BarkCausalModel, G
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
 def test_coarse_of_a_mixed_batch(size: Size, coarse: tuple[BarkCausalModel, GPT]) -> None:
-    """Every item of a batch equals the reference's single run, whatever the lengths and voices beside it."""
+    """Every item of a batch equals the reference's single run, with any lengths and voices beside it."""
     theirs, ours = coarse
     lengths = [1, 19, 20, 21, 220, 300]
     voices = [None, random_voice(size.config, 40, 60), None, random_voice(size.config, 346, 519), None, None]
@@ -233,6 +234,14 @@ def test_fine(size: Size, fine: tuple[BarkFineModel, FineGPT], frames: tuple[int
     assert len(choose.ties) <= 1e-4 * result.size  # expected: 1e-6
 
 
+def test_only_ties_may_differ() -> None:
+    choose = reference.GreedyUpToTies(np.array([1, 1, 2]))
+    logits = np.array([0.0, 8.0, 8.00004, 7.999], np.float32)
+    assert [choose(logits, (0,)), choose(logits, (2,)), choose(logits)] == [1, 2, 2]
+    assert choose(logits + np.float32([0, -0.01, 0, 0]), (1,)) == 2
+    assert choose.ties == [(0,)]
+
+
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
 @pytest.mark.parametrize("given", [1, 3, 7])
 def test_fine_from_other_numbers_of_codebooks(size: Size, fine: tuple[BarkFineModel, FineGPT], given: int) -> None:
@@ -246,7 +255,7 @@ def test_fine_from_other_numbers_of_codebooks(size: Size, fine: tuple[BarkFineMo
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
 def test_fine_of_a_mixed_batch(size: Size, fine: tuple[BarkFineModel, FineGPT]) -> None:
-    """Every item of a batch equals the reference's single run, whatever the lengths and voices beside it."""
+    """Every item of a batch equals the reference's single run, with any lengths and voices beside it."""
     theirs, ours = fine
     voices = [None, random_voice(size.config, 40, 60), random_voice(size.config, 400, 600), None]
     batch = [random_codes(size.config, frames, codebooks=2) for frames in (3, 300, 1100, 1600)]
@@ -265,6 +274,20 @@ def test_sampled_semantic(size: Size, semantic: tuple[BarkCausalModel, GPT]) -> 
     assert_varied(expected.tokens, 50)
     texts = with_offset(size.config, [text])
     assert_equal(generate_semantic(ours, size.config, texts, keys(1), [SAMPLED])[0], expected)
+
+
+@pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
+def test_sampled_semantic_ends_when_the_end_is_probable(size: Size, semantic: tuple[BarkCausalModel, GPT]) -> None:
+    """As probable as the threshold after all filters and the temperature, as in Suno's code."""
+    theirs, ours = semantic
+    text, settings = random_text(size.config, 20), Settings(semantic_top_k=50, min_eos_p=0.02)
+    expected = reference.generate_semantic(
+        theirs, size.config, text, choose=drawing(keys(1)[0], settings, "semantic"),
+        ends=lambda logits: suno_probabilities(logits, 0.7, 50, None)[-1] >= 0.02,
+    )  # fmt: skip
+    texts = with_offset(size.config, [text])
+    assert_equal(generate_semantic(ours, size.config, texts, keys(1), [settings])[0], expected)
+    assert 0 < len(expected.tokens) < 768
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
