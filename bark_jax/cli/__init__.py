@@ -13,7 +13,7 @@ from functools import partial
 
 from bark_jax import __version__
 from bark_jax.cli.console import drop_output, note, show_warning
-from bark_jax.cli.parser import Parser
+from bark_jax.cli.parser import EXIT_CODES_HELP, Parser
 from bark_jax.errors import DivergenceError, FileError, InputError, ListenerLeft, ModelError
 
 EXIT_CODES: dict[type[BaseException], int] = {  # the first that fits
@@ -72,9 +72,7 @@ def _parser(arguments: Sequence[str]) -> Parser:
     parser = Parser(
         prog="bark-jax",
         description="Text to speech, music and sound with Bark, in JAX.",
-        epilog="Exit codes: 0 done; 2 bad usage or input; 3 a file cannot be read or written; 4 no usable model; "
-        "5 training diverged; 6 a player or the reader of a stream stopped early (all files are written in full); "
-        "130 interrupted.",
+        epilog=EXIT_CODES_HELP,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -11,7 +11,7 @@ from bark_jax.text import TextError
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="?", help="what to say; standard input if neither this nor --file is given")
+    parser.add_argument("text", nargs="?", help="what to say (default: --file, else standard input)")
     parser.add_argument("--file", metavar="FILE", help="read the text from a UTF-8 file, - for standard input")
 
 
@@ -38,17 +38,19 @@ def read_text(options: argparse.Namespace) -> str:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling")
-    group.add_argument("--seed", type=int,
+    group.add_argument("--seed", type=int, metavar="N",
                        help="a whole number: the same one gives the same audio (default or -1: random)")  # fmt: skip
-    group.add_argument("--temperature", type=float,
-                       help="semantic and coarse; 0 is greedy (default: as the model says, Bark 0.7)")  # fmt: skip
-    group.add_argument("--fine-temperature", type=float,
-                       help="of the fine stage (default: as the model says, Bark 0.5)")  # fmt: skip
-    group.add_argument("--top-k", type=int, help="sample from the k most probable tokens only")
-    group.add_argument("--top-p", type=float, help="sample from the most probable tokens of total probability p only")
-    group.add_argument("--min-eos-p", type=float,
-                       help="stop once the end is this probable (default: as the model says, Bark 0.2)")  # fmt: skip
-    group.add_argument("--max-seconds", type=float, help="stop after so many seconds of audio")
+    group.add_argument("--temperature", type=float, metavar="T",
+                       help="of semantic and coarse stage; 0: greedy (default: the model's, usually 0.7)")  # fmt: skip
+    group.add_argument("--fine-temperature", type=float, metavar="T",
+                       help="of the fine stage (default: the model's, usually 0.5)")  # fmt: skip
+    group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most probable tokens only")
+    group.add_argument(
+        "--top-p", type=float, metavar="P", help="sample from the most probable tokens of total probability P"
+    )
+    group.add_argument("--min-eos-p", type=float, metavar="P",
+                       help="stop once the end is this probable (default: the model's, usually 0.2)")  # fmt: skip
+    group.add_argument("--max-seconds", type=float, metavar="S", help="stop after S seconds of audio, in each piece")
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -64,8 +66,12 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the machine")
-    group.add_argument("--dtype", choices=["float32", "bfloat16"], help="what the transformers compute in")
+    group = parser.add_argument_group("machine")
+    group.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="of the transformers (default: float32 on CPUs, bfloat16 elsewhere)",
+    )
     add_compile_cache(group)
 
 

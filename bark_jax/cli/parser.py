@@ -8,6 +8,11 @@ from typing import Any, NoReturn
 
 from bark_jax.quoting import did_you_mean
 
+EXIT_CODES_HELP = (
+    "Exit codes: 0 done; 2 bad usage or input; 3 a file cannot be read or written; 4 no usable model; 5 training "
+    "diverged; 6 a player or the reader of a stream stopped early (all files are written in full); 130 interrupted."
+)
+
 _NEGATIVE = re.compile(r"-\d*\.?\d+")  # a number, not an option
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from bark_jax.audio import SUFFIXES, check_output
 from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model, find_speaking
 from bark_jax.cli.options import add_machine, add_sampling, add_text, chosen_settings, read_text
+from bark_jax.cli.parser import EXIT_CODES_HELP
 from bark_jax.cli.speech import add_speech, check_speech
 from bark_jax.figure import check_figure
 from bark_jax.hub import HubUnreachableError
@@ -26,20 +27,22 @@ _LONGEST = 200  # characters of a command that a message quotes
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
+    parser.usage = "%(prog)s [options] [text]"
+    parser.epilog = EXIT_CODES_HELP
     add_text(parser)
     parser.add_argument(
         "--model",
         help=f"a folder (./{NANO} if that is its name), a hub repository, {NANO} (the small built-in model) or "
-        f"random:small (default: {DEFAULT_MODEL}, 1.7 GB, downloaded once; without network access exit code 4)",
+        f"random:small (default: {DEFAULT_MODEL}, a download of 1.7 GB; exit code 4 if the hub cannot be reached)",
     )
     parser.add_argument(
         "--fallback", metavar="MODEL",
-        help=f"what to use, with a warning, if the hub cannot be reached, such as {NANO}",
+        help=f"a model to use instead, with a warning, if the hub cannot be reached, such as {NANO}",
     )  # fmt: skip
     parser.add_argument(
         "--voice",
-        help="a name (see bark-jax voices --model …), an .npz file, or what three .npy files begin with; none for "
-        "no voice, not even the model's default one",
+        help="a name (see bark-jax voices), an .npz file, or the common beginning of three .npy files; "
+        "none: not even the model's default voice",
     )
     _add_outputs(parser)
     _add_reports(parser)
@@ -49,25 +52,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is written")
+    group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", type=Path, metavar="FILE",
                        help=f"{', '.join(SUFFIXES)} (default: {DEFAULT_OUTPUT}, unless heard at once)")  # fmt: skip
     group.add_argument("--figure", type=Path, metavar="FILE",
                        help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
     group.add_argument(
         "--save-voice", metavar="NAME",
-        help="keep the clip (or its first piece) as a voice, in your library or in an .npz file",
+        help="keep the clip (or its first piece) as a voice in your library, or in an .npz file",
     )  # fmt: skip
     group.add_argument(
-        "--force", action="store_true", help="let --save-voice replace a voice of that name, and --report start over"
+        "--force", action="store_true", help="replace a voice of that name (--save-voice), start over (--report)"
     )
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is told")
+    group = parser.add_argument_group("messages")
     group.add_argument("--json", action="store_true", help="print what was made, and how, as JSON")
     choice = group.add_mutually_exclusive_group()
-    choice.add_argument("--verbose", action="store_true", help="tell device, compilations, times and memory")
+    choice.add_argument("--verbose", action="store_true", help="also print device, compilations, times and memory")
     choice.add_argument("--quiet", action="store_true", help="print errors and warnings only")
 
 

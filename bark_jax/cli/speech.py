@@ -15,28 +15,33 @@ from bark_jax.speech.sentences import LANGUAGES
 
 def add_speech(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "texts of any length", "A text that is too long for one clip, or has any of these options, is spoken in pieces."
+        "long texts", "A text that is too long for one clip is spoken in pieces; so is any text with these options."
     )
     group.add_argument("--speaker", action="append", type=_speaker, default=[], metavar="NAME[=VOICE]",
-                       help='who speaks the lines that begin with "NAME: "; once for each')  # fmt: skip
+                       help='a speaker, whose lines begin with "NAME: "; may be repeated')  # fmt: skip
     group.add_argument(
-        "--language", choices=LANGUAGES, help="of the text, for its sentences (default: the voice's, else a guess)"
+        "--language",
+        choices=LANGUAGES,
+        metavar="TAG",
+        help=f"of the text: {', '.join(LANGUAGES)} (default: the voice's, else a guess)",
     )
-    group.add_argument("--keep-voice", choices=KEEP_VOICE, help="from one piece to the next (default: fixed)")
+    group.add_argument(
+        "--keep-voice", choices=KEEP_VOICE, help="how a speaker keeps a voice from piece to piece (default: fixed)"
+    )
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="pieces made side by side (default: 1 on CPUs, 4 elsewhere)"
     )
     group.add_argument("--best-of", type=int, metavar="N", help="speak every piece N times and keep the best take")
     group.add_argument("--stream", metavar="FILE",
-                       help="write raw PCM (16 bits, mono) while it is made; - for standard output")  # fmt: skip
-    group.add_argument("--play", action="store_true", help=f"play it while it is made, with {', '.join(PLAYERS)}")
+                       help="write raw PCM (16 bits, mono) as it is made; - for standard output")  # fmt: skip
+    group.add_argument("--play", action="store_true", help=f"play it as it is made, with {', '.join(PLAYERS)}")
     for name in ("srt", "vtt"):
-        group.add_argument(f"--{name}", type=Path, metavar="FILE", help="also write subtitles")
+        group.add_argument(f"--{name}", type=Path, metavar="FILE", help="write subtitles")
     group.add_argument("--report", type=Path, metavar="FILE",
-                       help="write what was made, as JSON, while it is made: if the work is interrupted, the same "
-                       "command continues it")  # fmt: skip
+                       help="write texts, seeds and tokens as JSON, piece by piece; after an interruption the same "
+                       "command resumes; for bark-jax respeak")  # fmt: skip
     group.add_argument("--pieces", type=Path, metavar="FOLDER",
-                       help="write every piece to a file of its own, while they are made")  # fmt: skip
+                       help="write every piece to a file of its own, as it is made")  # fmt: skip
 
 
 def _speaker(text: str) -> tuple[str, str | None]:

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="change a setting of the file, such as train.steps=100; may be repeated")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
                         help="start again; without it, a stopped run resumes")  # fmt: skip
-    add_compile_cache(parser.add_argument_group("the machine"))
+    add_compile_cache(parser.add_argument_group("machine"))
 
 
 def _run(options: argparse.Namespace) -> None:
