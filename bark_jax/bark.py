@@ -27,6 +27,7 @@ from bark_jax.models.gpt import GPT
 from bark_jax.models.initialisers import random_networks
 from bark_jax.settings import Settings
 from bark_jax.sharding import check_mesh
+from bark_jax.speech.cleaning import clean as clean_text
 from bark_jax.speech.delivery import Delivery
 from bark_jax.speech.labels import warn_of_marks
 from bark_jax.speech.planning import cut_text, find_speakers, plan
@@ -184,14 +185,14 @@ class Bark:
     @overload
     def generate(
         self, text: str, voice: VoiceSource = None, *, seed: int | None = None, settings: Settings | None = None,
-        progress: StageProgress | None = None, **overrides: Any,
+        clean: bool = False, progress: StageProgress | None = None, **overrides: Any,
     ) -> Generation: ...  # fmt: skip
 
     @overload
     def generate(
         self, text: list[str] | tuple[str, ...], voice: VoiceSource | Sequence[VoiceSource] = None, *,
         seed: int | Sequence[int | None] | None = None, settings: Settings | Sequence[Settings | None] | None = None,
-        progress: StageProgress | None = None, **overrides: Any,
+        clean: bool = False, progress: StageProgress | None = None, **overrides: Any,
     ) -> list[Generation]: ...  # fmt: skip
 
     def generate(
@@ -201,6 +202,7 @@ class Bark:
         *,
         seed: int | Sequence[int | None] | None = None,
         settings: Settings | Sequence[Settings | None] | None = None,
+        clean: bool = False,
         progress: StageProgress | None = None,
         **overrides: Any,
     ) -> Generation | list[Generation]:
@@ -210,7 +212,8 @@ class Bark:
         name of one (`v2/en_speaker_6`); by default the model's default voice, if it has one, and "none" for none. seed,
         0 … 2³² − 1: the same one gives the same audio; by default, and for −1, a fresh one, kept in the result.
         settings: how to sample (default: the checkpoint's); overrides: single fields of it, such as
-        `semantic_temperature=0.5`. progress: called as each stage advances.
+        `semantic_temperature=0.5`. clean: turn Markdown, typography and emoji into what can be read out, see
+        `speech.cleaning`. progress: called as each stage advances.
 
         A list of texts gives a list of clips, made side by side. Voice, seed and settings are then one for all, or a
         list or tuple with one for each; overrides are for all. Every clip is, token for token, what it would be alone
@@ -222,6 +225,7 @@ class Bark:
         does not know.
         """
         texts = list(text) if isinstance(text, list | tuple) else [text]
+        texts = [clean_text(item) for item in texts] if clean else texts
         given = {"voice": voice, "seed": seed, "settings": settings}
         choices = zip(*(per_item(name, value, len(texts)) for name, value in given.items()), strict=True)
         readings, options = [], []

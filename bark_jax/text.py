@@ -230,10 +230,10 @@ def warn_of(readings: Sequence[Reading], *, stacklevel: int) -> None:
 
 
 def name_all(names: Iterable[str]) -> str:
-    """Characters or words in a row, each once; those that cannot be printed by their numbers."""
+    """Characters or words in a row, each once; those that cannot be printed by number."""
     unique = list(dict.fromkeys(names))
-    shown = [name if name.isprintable() else " ".join(f"U+{ord(c):04X}" for c in name) for name in unique[:_NAMED]]
-    shown = [name if len(name) <= _LONG_NAME else f"{name[:_LONG_NAME]}…" for name in shown]
+    shown = [name if len(name) <= _LONG_NAME else f"{name[:_LONG_NAME]}…" for name in unique[:_NAMED]]
+    shown = [name if name.replace("\u200d", "").isprintable() else f"U+{ord(name[0]):04X}" for name in shown]
     return ", ".join(shown) + f" and {len(unique) - _NAMED} more" * (len(unique) > _NAMED)
 
 

@@ -218,3 +218,21 @@ def test_an_interrupted_command_is_continued_by_the_same_command(
     code, _, err = run(capsys, *command, "--force")
     assert code == 0, err
     assert [piece["text"] for piece in json.loads(report.read_text())["pieces"]] == ["Other."]
+
+
+@pytest.mark.filterwarnings("always::bark_jax.text.TextWarning")
+def test_a_text_is_cleaned_and_its_language_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    output = ["-o", str(tmp_path / "a.wav"), "--json", "--verbose", *TINY[:-1]]
+    code, out, err = run(capsys, "say", "**Guten** Morgen “Tom” 🎉 [pause 2]", "--language", "de", *output)
+    assert code == 0, err
+    (piece,) = json.loads(out)["speech"]
+    assert (piece["text"], piece["pause"]) == ('Guten Morgen "Tom"', 2)
+    assert "warning: emoji that are not spoken: 🎉" in err.splitlines()
+    assert "language       de, as given" in err.splitlines()
+    code, out, err = run(capsys, "say", "**Guten** Morgen 🎉", "--no-clean", *output)
+    assert code == 0, err
+    assert json.loads(out)["text"] == "**Guten** Morgen 🎉"
+    assert "warning: the tokenizer does not know 🎉" in err
+    code, _, err = run(capsys, "say", "🎉", *output)
+    assert code == 2
+    assert "nothing to say" in err

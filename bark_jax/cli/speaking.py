@@ -132,7 +132,7 @@ def _delivery(options: argparse.Namespace, *, about_text: bool) -> dict[str, Any
 def _is_speech(script: Script, options: argparse.Namespace) -> bool:
     """Whether the text is to be spoken in pieces."""
     asked = (options.speaker, options.stream, options.play, options.srt, options.vtt, options.report, options.pieces)
-    return bool(delivery_of(options)) or any(asked) or not script.is_plain
+    return bool(delivery_of(options).keys() - {"clean"}) or any(asked) or not script.is_plain
 
 
 def _speak_pieces(

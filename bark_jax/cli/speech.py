@@ -28,6 +28,8 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep-voice", choices=KEEP_VOICE, help="how a speaker keeps a voice from piece to piece (default: fixed)"
     )
+    group.add_argument("--clean", action=argparse.BooleanOptionalAction,
+                       help="turn Markdown, typography and emoji into what can be read out (default: yes)")  # fmt: skip
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="pieces made side by side (default: 1 on CPUs, 4 elsewhere)"
     )
@@ -54,7 +56,7 @@ def _speaker(text: str) -> tuple[str, str | None]:
 
 def delivery_of(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of `Delivery` given on the command line. Raises SettingsError."""
-    names = ("language", "keep_voice", "batch_size", "best_of")
+    names = ("language", "clean", "keep_voice", "batch_size", "best_of")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     Delivery(**given)
     return given

@@ -9,7 +9,7 @@ from bark_jax.settings import SettingsError
 from bark_jax.speech.joining import Join
 from bark_jax.speech.script import Pauses
 
-FOR_CUTTING = ("language", "pauses")  # fields that are about the text
+FOR_CUTTING = ("clean", "language", "pauses")  # fields that are about the text
 KEEP_VOICE = ("fixed", "rolling", "first")
 
 
@@ -26,6 +26,7 @@ class Delivery:
 
     keep_voice: Literal["fixed", "rolling", "first"] = "fixed"
     language: str | None = None  # of the text, for abbreviations and numbers; None: see `speech.language`
+    clean: bool = True  # turn Markdown, typography and emoji into what can be read out, see `speech.cleaning`
     pauses: Pauses = field(default_factory=Pauses)
     join: Join = field(default_factory=Join)
     batch_size: int | None = None  # clips made side by side, takes included; None: see `Engine.batch_size`
@@ -40,7 +41,7 @@ class Delivery:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SettingsError(f"{name} must be an integer ≥ 1, not {value!r}")
-        for name, kind in (("pauses", Pauses), ("join", Join)):
+        for name, kind in (("clean", bool), ("pauses", Pauses), ("join", Join)):
             if not isinstance(getattr(self, name), kind):
                 raise SettingsError(f"{name} must be a {kind.__name__}, not {type(getattr(self, name)).__name__}")
 

@@ -13,6 +13,7 @@ from bark_jax.frontend import Frontend, VoiceSource
 from bark_jax.generation import Tokens
 from bark_jax.inputs import derive_seed, naming
 from bark_jax.settings import Settings, SettingsError
+from bark_jax.speech.cleaning import clean
 from bark_jax.speech.delivery import FOR_CUTTING, Delivery
 from bark_jax.speech.language import choose_language
 from bark_jax.speech.record import make_folder
@@ -90,6 +91,7 @@ def find_speakers(frontend: Frontend, voices: Mapping[str, VoiceSource]) -> dict
 def cut_text(frontend: Frontend, text: str, cast: Mapping[str | None, Voice | None], delivery: Delivery) -> Script:
     """`Bark.cut`; the cast has the voices of the speakers, and the default one at None."""
     rules = frontend.config.semantic
+    text = clean(text) if delivery.clean else text
     return write_script(
         text,
         count_tokens=frontend.reader.count,
