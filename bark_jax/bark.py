@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, overload
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -25,6 +24,7 @@ from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
 from bark_jax.models.initialisers import random_networks
+from bark_jax.policy import Policy
 from bark_jax.settings import Settings
 from bark_jax.sharding import check_mesh
 from bark_jax.speech.cleaning import clean as clean_text
@@ -36,6 +36,7 @@ from bark_jax.speech.script import Script
 from bark_jax.speech.speaking import join_again, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
+from bark_jax.stages.noise import seed_key
 from bark_jax.stages.progress import Progress, StageProgress
 from bark_jax.text import builtin_tokenizer, load_tokenizer, warn_of
 from bark_jax.voices.voice import Voice
@@ -148,10 +149,11 @@ class Bark:
         if str(source).startswith(RANDOM):
             config = BarkConfig.preset(str(source).removeprefix(RANDOM))
             return cls.from_config(
-                config, jax.random.key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload,
+                config, seed_key(0), dtype=dtype, param_dtype=param_dtype, mesh=mesh, offload=offload,
                 name=name or str(source),
             )  # fmt: skip
-        dtypes, mesh = _dtypes(dtype, param_dtype), check_mesh(mesh)
+        mesh = check_mesh(mesh)
+        dtypes = _dtypes(dtype, param_dtype, mesh)
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
         put = placement(mesh, offload=offload)
@@ -179,7 +181,8 @@ class Bark:
         name: of the model, kept in its clips.
         """
         mesh = check_mesh(mesh)
-        networks = random_networks(config, key, put=placement(mesh, offload=offload), **_dtypes(dtype, param_dtype))
+        dtypes = _dtypes(dtype, param_dtype, mesh)
+        networks = random_networks(config, key, put=placement(mesh, offload=offload), **dtypes)
         return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload, name=name)
 
     @overload
@@ -452,14 +455,9 @@ class Bark:
         return self.frontend.voices()
 
 
-def default_dtype() -> str:
-    """Float32 on CPU, where bfloat16 products are slow; bfloat16 elsewhere."""
-    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
-
-
-def _dtypes(dtype: str | None, param_dtype: str | None) -> dict[str, DTypeLike]:
-    """What the networks compute in and are stored in."""
-    dtype = dtype or default_dtype()
+def _dtypes(dtype: str | None, param_dtype: str | None, mesh: Mesh | None) -> dict[str, DTypeLike]:
+    """What the networks compute in and are stored in; by default what their devices are made for."""
+    dtype = dtype or Policy.of_mesh(mesh).dtype
     for name in (dtype, param_dtype or dtype):
         if name not in checkpoint.DTYPES:
             raise ValueError(f"a dtype is one of {', '.join(checkpoint.DTYPES)}, not {name!r}")

@@ -6,7 +6,7 @@ second; everything here is measured against that bound, in the same run.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,13 @@ from bark_jax.bark import Bark
 from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation
 from bark_jax.measuring import compilations, machine, medians, peak_memory, reader
-from bark_jax.models.gpt import GPT, KVCache
+from bark_jax.models.gpt import GPT
+from bark_jax.policy import Policy
 from bark_jax.settings import Settings
 from bark_jax.stages import coarse, semantic
-from bark_jax.stages.sampling import Sampling, fold_keys
+from bark_jax.stages.decoding import Decoding, decode
+from bark_jax.stages.noise import seed_keys
+from bark_jax.stages.sampling import Sampling
 
 Stage: TypeAlias = Literal["semantic", "coarse"]  # those that decode token by token
 Row: TypeAlias = Mapping[str, Any]  # of a table: short column names and their values
@@ -43,17 +46,38 @@ def decoder(
     length = cache_length(config, stage)
     if not 0 < steps <= context <= length:
         raise ValueError(f"the {stage} cache has {length} positions: context {context}, steps {steps} do not fit")
-    settings = [Settings.defaults(config)] * batch
-    sampling, stop = Sampling.of(settings, stage), semantic.stop_rule(config.semantic, settings)
-    keys = jax.random.split(jax.random.key(0), batch)
-    cache = network.empty_cache(batch, length)
+    settings = [Settings.defaults(config).replace(allow_early_stop=False)] * batch
+    rules = Rules(
+        sampling=Sampling.of(settings, stage), keys=seed_keys(range(batch)),
+        stop=semantic.stop_rule(config.semantic, settings)._replace(limit=jnp.full(batch, np.iinfo(np.int32).max)),
+    )  # fmt: skip
+    policy = Policy.of(network)
+    state = _start(network, stage, config, batch, policy)
 
-    def decode() -> Array:
-        nonlocal cache
-        token, cache = _decode(network, stage, config, sampling, stop, keys, cache, np.int32(context - steps), steps)
-        return token
+    def run() -> Array:
+        nonlocal state
+        state = state._replace(step=jnp.int32(0), slot=jnp.int32(context - steps))
+        state = _decode(network, stage, config, rules, state, steps, policy)
+        return state.token
 
-    return decode
+    return run
+
+
+class Rules(NamedTuple):
+    """How the tokens of a benchmark are chosen."""
+
+    sampling: Sampling
+    keys: Array
+    stop: semantic.StopRule
+
+
+def _start(network: GPT, stage: Stage, config: BarkConfig, batch: int, policy: Policy) -> Decoding[Any]:
+    """A state whose cache holds zeros."""
+    nothing = jnp.zeros(batch, jnp.int32)
+    tokens = jnp.zeros((batch, cache_length(config, stage)), jnp.int32)
+    kept = semantic.Spoken(tokens, nothing, jnp.zeros(batch, bool)) if stage == "semantic" else tokens
+    cache = network.empty_cache(batch, cache_length(config, stage), policy)
+    return Decoding(cache, +nothing, jnp.int32(0), +nothing, jnp.int32(0), kept, {})  # copies: each is donated once
 
 
 def cache_length(config: BarkConfig, stage: Stage) -> int:
@@ -61,26 +85,19 @@ def cache_length(config: BarkConfig, stage: Stage) -> int:
     return semantic.cache_length(config.semantic) if stage == "semantic" else coarse.cache_length(config)
 
 
-@partial(jax.jit, static_argnames=("stage", "config", "steps"), donate_argnames="cache")
+@partial(jax.jit, static_argnames=("stage", "config", "steps", "policy"), donate_argnames="state")
 def _decode(
-    network: GPT, stage: Stage, config: BarkConfig, sampling: Sampling, stop: semantic.StopRule, keys: Array,
-    cache: KVCache, first: Array, steps: int,
-) -> tuple[Array, KVCache]:  # fmt: skip
-    """Steps over the slots from `first` on: the last token, int32 [B], and the cache."""
-    start = jnp.zeros(len(keys), jnp.int32)
+    network: GPT, stage: Stage, config: BarkConfig, rules: Rules, state: Decoding[Any], steps: int, policy: Policy
+) -> Decoding[Any]:
+    """So many steps of a stage."""
 
-    def choose(hidden: Array, keys: Array, slot: Array) -> Array:
+    def advance(state: Decoding[Any]) -> Decoding[Any]:
         if stage == "semantic":
-            return semantic.choose_token(network, config.semantic, hidden, sampling, stop, keys)[0]
-        return coarse.choose_token(network, config, hidden, sampling, keys, slot)
+            own = config.semantic
+            return semantic.step(network, own, state, rules.keys, rules.sampling, rules.stop, policy=policy)
+        return coarse.step(network, config, state, rules.keys, rules.sampling, policy=policy)
 
-    def step(number: Array, carry: tuple[Array, KVCache]) -> tuple[Array, KVCache]:
-        token, cache = carry
-        slot = first + number
-        hidden, cache = network.step(network.embed(token), cache, slot, start)
-        return choose(hidden, fold_keys(keys, slot), slot), cache
-
-    return jax.lax.fori_loop(0, steps, step, (start, cache))
+    return decode(state, advance, lambda state: state.step < steps, steps, policy)
 
 
 def step_bytes(network: GPT, stage: Stage, config: BarkConfig, *, batch: int = 1, context: int = CONTEXT) -> int:

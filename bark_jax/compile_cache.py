@@ -23,7 +23,7 @@ _PROBE = 2**20  # bytes, more than a large program needs
 
 
 class CompileCacheUnavailable(UserWarning):
-    """The folder for compiled programs cannot be used; everything runs, but is compiled anew in each process."""
+    """The folder for compiled programs cannot be used; everything runs, but is compiled again in each process."""
 
 
 def default_folder() -> Path:
@@ -55,8 +55,22 @@ def enable(folder: Path | None = None) -> bool:
     return True
 
 
+def choose(cache: bool | str | Path | None) -> None:
+    """What a model is loaded with: True for `default_folder()`, a folder, or False to leave JAX's settings alone.
+
+    None, the default: `default_folder()`, unless JAX's cache has a folder already or is turned off, by the environment
+    (JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=0), by the program, or by `disable()`. JAX has one cache
+    for the whole process, so all that is compiled after this is kept there, also by others.
+    """
+    settings: Any = jax.config  # its attributes are made at run time
+    if cache is None:
+        cache = settings.jax_enable_compilation_cache and not settings.jax_compilation_cache_dir
+    if cache is not False:
+        enable(default_folder() if cache is True else Path(cache))
+
+
 def disable() -> None:
-    """Compile everything anew and keep nothing, whatever JAX's environment variables say."""
+    """Compile everything again and keep nothing, also where JAX's environment variables name a folder."""
     jax.config.update("jax_enable_compilation_cache", False)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
 
-import jax
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -20,13 +19,15 @@ from bark_jax.inputs import Options
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.gpt import GPT
 from bark_jax.models.parameters import Put, map_parameters
-from bark_jax.sharding import DATA, pad_batch, platform, put_parameter
+from bark_jax.policy import Policy
+from bark_jax.sharding import DATA, pad_batch, put_parameter
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
 from bark_jax.stages.fine import generate_fine
+from bark_jax.stages.noise import fold_keys, seed_keys
 from bark_jax.stages.progress import Progress, StageProgress
-from bark_jax.stages.sampling import fold_keys
-from bark_jax.stages.semantic import generate_semantic, score_semantic
+from bark_jax.stages.scoring import score_semantic
+from bark_jax.stages.semantic import generate_semantic
 
 _GENERATORS: dict[str, Callable[..., list[np.ndarray]]] = {
     "semantic": generate_semantic,
@@ -50,6 +51,7 @@ class Engine:
         self.networks = {name: networks[name] for name in NETWORKS}
         self.mesh = mesh
         self.offload = offload
+        self.policy = Policy.of_mesh(mesh) if offload else Policy.of(self.networks["codec"])
         self.name = name
 
     @property
@@ -59,8 +61,7 @@ class Engine:
         One on a CPU, where a batch takes as long as its clips one after the other, and 4 on other devices; on a mesh,
         as many for each part of "data".
         """
-        rows = 1 if platform(self.networks["semantic"]) == "cpu" else 4
-        return rows * (self.mesh.shape[DATA] if self.mesh else 1)
+        return self.policy.batch_size * (self.mesh.shape[DATA] if self.mesh else 1)
 
     def network(self, name: str) -> nnx.Module:
         """A network on its devices: if offloaded a copy, which is freed when the caller drops it."""
@@ -118,7 +119,9 @@ class Engine:
         else:
             keys = stage_keys([option.seed for option in options], stage)
             settings, voices = [option.settings for option in options], [option.voice for option in options]
-            made = _GENERATORS[stage](network, self.config, inputs, keys, settings, voices, progress)
+            made = _GENERATORS[stage](
+                network, self.config, inputs, keys, settings, voices, progress, policy=self.policy
+            )
         return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
 
     def decode(self, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -141,7 +144,7 @@ class Engine:
         gpt = cast(GPT, self.network("semantic"))
         texts, tokens = pad_batch(ids, self.mesh), pad_batch(semantic, self.mesh)
         voices = [option.voice for option in pad_batch(options, self.mesh)]
-        return score_semantic(gpt, self.config, texts, tokens, voices)[: len(ids)]
+        return score_semantic(gpt, self.config, texts, tokens, voices, self.policy)[: len(ids)]
 
 
 def placement(mesh: Mesh | None, *, offload: bool = False) -> Put:
@@ -151,5 +154,4 @@ def placement(mesh: Mesh | None, *, offload: bool = False) -> Put:
 
 def stage_keys(seeds: Sequence[int], stage: str) -> Array:
     """One typed key for this stage of each item's generation, [B], from the seed of the whole."""
-    keys = jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
-    return fold_keys(keys, NETWORKS.index(stage))
+    return fold_keys(seed_keys(seeds), NETWORKS.index(stage))

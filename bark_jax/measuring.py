@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bark_jax.policy import default_device
+
 ROUNDS = 5  # of calls that take turns
 CPU_WIDTH, ACCELERATOR_WIDTH = 10_240, 16_384  # of the matrix that is read: 0.4 and 1.1 GB, far more than any cache
 
@@ -69,7 +71,7 @@ def reader() -> tuple[Callable[[], Array], int]:
     Of a matrix-vector product and a sum it is the faster. Several in a row, each fed by the one before it, hide
     what a dispatch costs.
     """
-    width, chained = (CPU_WIDTH, 4) if jax.default_backend() == "cpu" else (ACCELERATOR_WIDTH, 16)
+    width, chained = (CPU_WIDTH, 4) if default_device().platform == "cpu" else (ACCELERATOR_WIDTH, 16)
     matrix, ones = jnp.full((width, width), 1 / width, jnp.float32), jnp.ones(width)
 
     def call(read: Callable[[Array, Array], Array]) -> Array:

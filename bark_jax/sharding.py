@@ -80,13 +80,6 @@ def put_parameter(path: str, value: np.ndarray, mesh: Mesh | None = None) -> Arr
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
-def platform(network: nnx.Module) -> str:
-    """Which kind of device the network's weights are on: "cpu", "gpu", "tpu"; offloaded ones, where they are used."""
-    leaf = jax.tree.leaves(network)[0]
-    device = next(iter(leaf.devices())) if isinstance(leaf, Array) else jax.devices()[0]
-    return device.platform
-
-
 def batch_sharding(network: nnx.Module) -> NamedSharding | None:
     """How batches for this network are spread: their rows over "data"; None if it is not on a mesh."""
     sharding = getattr(jax.tree.leaves(network)[0], "sharding", None)

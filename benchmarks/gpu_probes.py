@@ -18,7 +18,7 @@ from jax.profiler import ProfileData
 
 from bark_jax import Bark, BarkConfig, Settings
 from bark_jax.bench import Row
-from bark_jax.models.layers import attend_causal, attend_window
+from bark_jax.models.attention import attend_causal, attend_window
 from benchmarks import peers
 from benchmarks.harness import interleaved, row_of_process
 

@@ -23,9 +23,10 @@ from jax import Array
 from bark_jax import Bark, BarkConfig, Settings, bench
 from bark_jax.bench import Row
 from bark_jax.measuring import reader
+from bark_jax.models.attention import KVCache
 from bark_jax.models.encodec import Decoder
-from bark_jax.models.gpt import GPT, KVCache
-from bark_jax.stages.coarse import KEEP, coarse_history, coarse_steps, plan_windows
+from bark_jax.models.gpt import GPT
+from bark_jax.stages.coarse_plan import KEEP, coarse_history, coarse_steps, plan_windows
 from bark_jax.stages.codec import PIECE
 from bark_jax.stages.fine import plan_rows
 from benchmarks import peers

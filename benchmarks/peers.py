@@ -20,7 +20,8 @@ import numpy as np
 
 from bark_jax import Bark, BarkConfig, Settings, Voice, bench
 from bark_jax.bench import Row
-from bark_jax.stages.coarse import coarse_steps, generate_coarse
+from bark_jax.stages.coarse import generate_coarse
+from bark_jax.stages.coarse_plan import coarse_steps
 from bark_jax.stages.codec import decode_codes
 from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.semantic import generate_semantic

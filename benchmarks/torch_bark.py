@@ -18,7 +18,7 @@ from torch.nn.functional import embedding, gelu, linear, scaled_dot_product_atte
 
 from bark_jax import Bark, Settings, Voice
 from bark_jax.config import BarkConfig, FineGPTConfig, GPTConfig
-from bark_jax.stages.coarse import coarse_history, coarse_steps
+from bark_jax.stages.coarse_plan import coarse_history, coarse_steps
 from benchmarks.torch_weights import encodec, share
 
 Step: TypeAlias = Callable[..., tuple[Tensor, Tensor]]  # as GPT.step

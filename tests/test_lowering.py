@@ -17,9 +17,12 @@ from jax import export
 
 from bark_jax import BarkConfig, Settings
 from bark_jax.models.parameters import abstract_network, map_parameters
-from bark_jax.stages import coarse, codec, fine, semantic
+from bark_jax.policy import Policy
+from bark_jax.stages import coarse, codec, fine, scoring, semantic
+from bark_jax.voices.voice import Voice
 
 PLATFORMS = ("tpu", "cuda")
+GPU = Policy.of_platform("gpu")
 CUSTOM_CALLS = {"cu_threefry2x32_ffi"}  # random bits, where JAX's CUDA plugin is installed; above all none to the host
 SIZES = [("tiny", "float32", 1), ("large", "bfloat16", 8)]
 ALL_SIZES = itertools.product(("small", "large"), ("float32", "bfloat16"), (1, 8))
@@ -48,18 +51,27 @@ class Exporter:
 
 def run_semantic(network: Any, config: BarkConfig, batch: int) -> None:
     texts = [np.zeros(9, np.int32)] * batch
-    semantic.generate_semantic(network, config, texts, keys(batch), settings(config, batch))
-    semantic.score_semantic(network, config, texts, texts, [None] * batch)
+    semantic.generate_semantic(network, config, texts, keys(batch), settings(config, batch), policy=GPU)
+
+
+def run_scoring(network: Any, config: BarkConfig, batch: int) -> None:
+    texts = [np.zeros(9, np.int32)] * batch
+    scoring.score_semantic(network, config, texts, texts, [None] * batch, GPU)
 
 
 def run_coarse(network: Any, config: BarkConfig, batch: int) -> None:
-    tokens = [np.zeros(300, np.int32)] * batch
-    coarse.generate_coarse(network, config, tokens, keys(batch), settings(config, batch))
+    """One item has a voice, so that prompts of both lengths are prefilled."""
+    tokens, codes = np.zeros(300, np.int32), np.zeros((config.codec.codebooks, 450), np.int32)
+    voice = Voice(semantic=tokens, coarse=codes[: config.coarse.codebooks], fine=codes)
+    for voices in ([None] * batch, [voice] * batch):
+        coarse.generate_coarse(
+            network, config, [tokens] * batch, keys(batch), settings(config, batch), voices, policy=GPU
+        )
 
 
 def run_fine(network: Any, config: BarkConfig, batch: int) -> None:
     codes = [np.zeros((config.coarse.codebooks, 300), np.int32)] * batch
-    fine.generate_fine(network, config, codes, keys(batch), settings(config, batch))
+    fine.generate_fine(network, config, codes, keys(batch), settings(config, batch), policy=GPU)
 
 
 def run_codec(network: Any, config: BarkConfig, batch: int) -> None:
@@ -80,7 +92,14 @@ def keys(batch: int) -> jax.Array:
 
 @pytest.mark.parametrize(("size", "dtype", "batch"), [*SIZES, *SLOW_SIZES])
 @pytest.mark.parametrize(
-    ("stage", "run"), [(semantic, run_semantic), (coarse, run_coarse), (fine, run_fine), (codec, run_codec)]
+    ("stage", "run"),
+    [
+        (semantic, run_semantic),
+        (scoring, run_scoring),
+        (coarse, run_coarse),
+        (fine, run_fine),
+        (codec, run_codec),
+    ],
 )
 def test_every_program_lowers_for_tpu_and_cuda(
     monkeypatch: pytest.MonkeyPatch, stage: ModuleType, run: Callable[..., None], size: str, dtype: str, batch: int
@@ -89,9 +108,9 @@ def test_every_program_lowers_for_tpu_and_cuda(
     for name, program in programs.items():
         monkeypatch.setattr(stage, name, program)
     monkeypatch.setattr(stage, "fetch", np.asarray)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # the stages' loops differ on CPU
     config = BarkConfig.preset(size)
-    network = abstract_network(config, stage.__name__.rpartition(".")[2], param_dtype=dtype, dtype=dtype)
+    name = stage.__name__.rpartition(".")[2]
+    network = abstract_network(config, "semantic" if stage is scoring else name, param_dtype=dtype, dtype=dtype)
     run(map_parameters(lambda _, leaf: zeros(leaf), network), config, batch)
     assert programs
     for name, program in programs.items():

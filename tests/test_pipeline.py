@@ -16,7 +16,7 @@ from bark_jax.generation import EmptyGeneration
 from bark_jax.inputs import TokenError
 from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
-from bark_jax.stages import coarse
+from bark_jax.stages import coarse, coarse_plan
 from bark_jax.text import TextError, TextTruncated
 from bark_jax.voices.voice import VoiceError
 
@@ -84,6 +84,7 @@ def test_watching_changes_nothing(bark: Bark, voice: Voice) -> None:
 
 def test_a_second_call_compiles_nothing(bark: Bark, voice: Voice) -> None:
     other = bark.generate("Warm up.", seed=0, max_seconds=4, allow_early_stop=False)
+    bark.generate("Warm up with a voice.", other, seed=0, max_seconds=1)
     with compilations() as compiled:
         bark.generate("Another, longer text, and other settings", voice, seed=7, semantic_temperature=0.3)
         bark.generate("Another voice, somebody watches", other, seed=7, progress=lambda *_: None)
@@ -149,10 +150,10 @@ def test_extending_the_cache_equals_prefilling_every_window(bark: Bark, monkeypa
     extended = bark.semantic_to_coarse(semantic, seed=1)
     plan = coarse.plan_windows
 
-    def without_reuse(*arguments: Any) -> coarse.Plan:
+    def without_reuse(*arguments: Any) -> coarse_plan.Plan:
         made = plan(*arguments)
-        assert (made.action == coarse.KEEP).sum() == 10  # windows at 60, 120, … 600 tokens
-        return made._replace(action=np.where(made.action == coarse.KEEP, coarse.PREFILL_ALL, made.action))
+        assert (made.action == coarse_plan.KEEP).sum() == 10  # windows at 60, 120, … 600 tokens
+        return made._replace(action=np.where(made.action == coarse_plan.KEEP, coarse_plan.PREFILL_ALL, made.action))
 
     monkeypatch.setattr(coarse, "plan_windows", without_reuse)
     np.testing.assert_array_equal(bark.semantic_to_coarse(semantic, seed=1), extended)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bark_jax.settings import Settings
-from bark_jax.stages.sampling import Sampling, filter_logits, fold_keys, probabilities, sample
+from bark_jax.stages.noise import fold_keys
+from bark_jax.stages.sampling import Sampling, filter_logits, probabilities, sample
 from bark_jax.stages.semantic import apply_stop_rule
 
 TEMPERATURES = (0.0, 0.1, 0.7, 1.0, 2.0)

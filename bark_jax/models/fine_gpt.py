@@ -9,7 +9,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bark_jax.config import FineGPTConfig
-from bark_jax.models.layers import Block, LayerNorm, attend_window, project
+from bark_jax.models import attention
+from bark_jax.models.layers import Block, LayerNorm, project
+from bark_jax.policy import PLAIN, Policy
 
 
 class FineGPT(nnx.Module):
@@ -32,10 +34,14 @@ class FineGPT(nnx.Module):
         self.config = config
         self.dtype = dtype
 
-    def __call__(self, codes: Array, codebook: Array | int) -> Array:
-        """Codes [B, K, T] int32 and the codebook to predict, 1 … K − 1 → float32 logits [B, T, V].
+    def __call__(self, codes: Array, codebook: Array | int, policy: Policy = PLAIN) -> Array:
+        """Codes [B, K, T] int32 and the codebook to predict, 1 … K − 1 → float32 logits [B, T, V]."""
+        return self.logits(self.hidden(codes, codebook, policy), codebook)
 
-        Codebooks 0 … `codebook` enter the sum of embeddings, the predicted one with whatever it holds (padding or an
+    def hidden(self, codes: Array, codebook: Array | int, policy: Policy = PLAIN) -> Array:
+        """Codes [B, K, T] int32 and the codebook to predict, 1 … K − 1 → normalised hidden states [B, T, C].
+
+        Codebooks 0 … `codebook` enter the sum of embeddings, the predicted one with what it holds (padding or an
         earlier guess); those after it do not.
         """
         tables = self.code_embeddings[...]
@@ -44,5 +50,9 @@ class FineGPT(nnx.Module):
         x = jnp.where(used[:, None, None], embedded, 0).astype(jnp.float32).sum(axis=1)  # [B, T, C]
         x = x + self.position_embedding[: x.shape[1]].astype(jnp.float32)
         for block in self.blocks:
-            x = block.finish(x, attend_window(*block.qkv(x)))
-        return project(self.norm(x), tables[codebook], self.dtype)
+            x = block.finish(x, attention.window(block.qkv(x), self.config.heads, policy))
+        return self.norm(x)
+
+    def logits(self, hidden: Array, codebook: Array | int) -> Array:
+        """Hidden states [B, T, C] → float32 logits [B, T, V] of a codebook, whose table is the head's weight."""
+        return project(hidden, self.code_embeddings[...][codebook], self.dtype)

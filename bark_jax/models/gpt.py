@@ -1,13 +1,11 @@
 """The causal GPT of the semantic and coarse stages.
 
-Axes: B batch, T query length, S cache length, H heads, D head dim, C width, V vocabulary.
+Axes: B batch, T query length, S cache length, H heads, C width, V vocabulary.
 
-Three forward passes over the same parameters: `__call__` (all logits of a sequence: training, parity), `prefill` (a
+Three forward passes over the same parameters: `hidden` (a whole sequence: training, scoring, parity), `prefill` (a
 prompt into a cache) and `step` (one token per row). All rows of a batch share their cache slots: a row whose prompt is
 shorter is padded on the left, and `start` [B] says where it begins, so positions are `slot − start`.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +14,10 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bark_jax.config import GPTConfig
-from bark_jax.models.layers import Block, LayerNorm, Linear, attend, attend_causal, project
-
-
-class KVCache(NamedTuple):
-    """Keys and values, one buffer [B·H, S, D] per layer.
-
-    Heads are folded into the batch axis because XLA's CPU backend copies the whole buffer in every step when they are
-    not (measured: 35–53 against 17–23 ms a step, 12 layers of width 768).
-    """
-
-    keys: tuple[Array, ...]
-    values: tuple[Array, ...]
+from bark_jax.models import attention
+from bark_jax.models.attention import KVCache, LayerCache
+from bark_jax.models.layers import Block, LayerNorm, Linear, project
+from bark_jax.policy import PLAIN, Policy
 
 
 class GPT(nnx.Module):
@@ -52,71 +42,75 @@ class GPT(nnx.Module):
         """Token ids [...] → embeddings without positions, float32 [..., C]."""
         return self.token_embedding[...][tokens].astype(jnp.float32)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, policy: Policy = PLAIN) -> Array:
         """Embeddings without positions [B, T, C] → float32 logits [B, T, V]."""
+        return self.logits(self.hidden(x, policy))
+
+    def hidden(self, x: Array, policy: Policy = PLAIN) -> Array:
+        """Embeddings without positions [B, T, C] → normalised hidden states [B, T, C], for `logits`."""
         start = jnp.zeros(x.shape[0], jnp.int32)
         x = x + self._positions(jnp.arange(x.shape[1])[None])
         for block in self.blocks:
-            x = block.finish(x, attend_causal(*block.qkv(x), self._per_head(start)))
-        return self.logits(self.norm(x))
+            x = block.finish(x, attention.causal(block.qkv(x), self.config.heads, start, policy))
+        return self.norm(x)
 
-    def prefill(self, x: Array, start: Array, cache_length: int) -> KVCache:
+    def prefill(self, x: Array, start: Array, cache_length: int, policy: Policy = PLAIN) -> KVCache:
         """Run a prompt and keep its keys and values.
 
         x [B, T, C]: embeddings without positions. start [B] int32: slot of each row's first token. What stands before
         it, or after the last real token, may be anything: later steps never see it. Nothing is computed for the
         logits: feed the prompt's last token to `step` instead.
         """
-        slots = jnp.arange(x.shape[1])
+        slots, heads = jnp.arange(x.shape[1]), self.config.heads
         x = x + self._positions(jnp.maximum(slots - start[:, None], 0))
-        keys, values = [], []
-        for layer, block in enumerate(self.blocks):
-            q, k, v = block.qkv(x)
-            keys.append(_lengthen(k, cache_length))
-            values.append(_lengthen(v, cache_length))
-            if layer + 1 < len(self.blocks):  # nothing reads the last block's output
-                x = block.finish(x, attend_causal(q, k, v, self._per_head(start)))
-        return KVCache(tuple(keys), tuple(values))
+        layers = []
+        for number, block in enumerate(self.blocks, 1):
+            qkv = block.qkv(x)
+            layers.append(attention.keys_and_values(qkv, heads, cache_length, policy))
+            if number < len(self.blocks):  # nothing reads the last block's output
+                x = block.finish(x, attention.causal(qkv, heads, start, policy))
+        return _stack(layers)
 
-    def step(self, x: Array, cache: KVCache, slot: Array, start: Array) -> tuple[Array, KVCache]:
+    def step(
+        self, x: Array, cache: KVCache, slot: Array, start: Array, policy: Policy = PLAIN,
+        *, weights: list[Array] | None = None,
+    ) -> tuple[Array, KVCache]:  # fmt: skip
         """Feed one token per row.
 
         x [B, C]: its embedding without position. slot: int32 scalar, where it goes in the cache, at most S − 1.
         start [B] int32. Returns the normalised hidden state [B, C] (for `logits`) and the cache with the token in it.
+        weights: a list that each layer's attention weights, float32 [B, H, S], are appended to.
         """
         x = (x + self._positions(slot - start))[:, None]  # [B, 1, C]
-        slots = jnp.arange(cache.keys[0].shape[1])
-        visible = ((slots <= slot) & (slots >= self._per_head(start)[:, None]))[:, None]  # [B·H, 1, S]
-        keys, values = [], []
-        for block, k_cache, v_cache in zip(self.blocks, cache.keys, cache.values, strict=True):
-            q, k, v = block.qkv(x)
-            keys.append(_write(k_cache, k, slot))
-            values.append(_write(v_cache, v, slot))
-            x = block.finish(x, attend(q, keys[-1], values[-1], visible))
-        return self.norm(x)[:, 0], KVCache(tuple(keys), tuple(values))
+        visible = attention.visible_slots(cache, self.config.heads, slot, start)
+        layers = []
+        for block, *layer in zip(self.blocks, cache.keys, cache.values, strict=True):
+            attended, filled, seen = attention.cached(
+                block.qkv(x), self.config.heads, LayerCache(*layer), slot, visible, policy
+            )
+            layers.append(filled)
+            if weights is not None:
+                weights.append(seen)
+            x = block.finish(x, attended)
+        return self.norm(x)[:, 0], _stack(layers)
 
     def logits(self, hidden: Array, first: Array | int = 0, count: int | None = None) -> Array:
-        """Float32 logits of hidden states [B, C]: all [B, V], or `count` vocabulary entries from `first` on."""
+        """Float32 logits of hidden states [..., C]: all [..., V], or `count` vocabulary entries from `first` on."""
         rows = self.head.weight[...]
         if count is not None:
             rows = jax.lax.dynamic_slice_in_dim(rows, first, count)
         return project(hidden, rows, self.dtype)
 
-    def empty_cache(self, batch: int, length: int) -> KVCache:
+    def empty_cache(self, batch: int, length: int, policy: Policy = PLAIN) -> KVCache:
         """A cache of zeros for `batch` rows of `length` slots."""
-        shape = (batch * self.config.heads, length, self.config.width // self.config.heads)
-        return KVCache(*(tuple(jnp.zeros(shape, self.dtype) for _ in self.blocks) for _ in range(2)))
+        rules = self.config
+        return attention.empty_cache(
+            rules.layers, batch, rules.heads, length, rules.width // rules.heads, self.dtype, policy
+        )
 
     def _positions(self, positions: Array) -> Array:
         return self.position_embedding[...][positions].astype(jnp.float32)
 
-    def _per_head(self, start: Array) -> Array:
-        return jnp.repeat(start, self.config.heads)  # [B·H]
 
-
-def _lengthen(x: Array, length: int) -> Array:
-    return jnp.pad(x, ((0, 0), (0, length - x.shape[1]), (0, 0)))
-
-
-def _write(buffer: Array, new: Array, slot: Array) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(buffer, new, slot, axis=1)
+def _stack(layers: list[LayerCache]) -> KVCache:
+    return KVCache(tuple(layer.keys for layer in layers), tuple(layer.values for layer in layers))

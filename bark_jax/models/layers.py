@@ -1,6 +1,6 @@
 """Building blocks of the three transformers: pre-norm GPT-2 blocks.
 
-Axes: B batch, T query length, S cache length, H heads, D head dim, C width, I/O input/output features.
+Axes: B batch, T query length, C width, I/O input/output features.
 
 A module holds parameters in one dtype and computes in another (`dtype`); layer-norm statistics, attention scores and
 softmax are float32 whatever the compute dtype, and so is the residual stream between the blocks, as under PyTorch's
@@ -13,14 +13,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from bark_jax.models.attention import precision
+
 NORM_EPSILON = 1e-5
-_QUERY_CHUNK = 256  # queries attended at once in a prefill; a causal chunk sees only its prefix (measured on CPU)
-_MASKED = -1e30  # finite, so that a padded query with no visible key stays free of NaN
-
-
-def precision(dtype: DTypeLike) -> jax.lax.Precision | None:
-    """Full products for float32, which accelerators otherwise round to fewer bits."""
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 class Linear(nnx.Module):
@@ -84,19 +79,13 @@ class Block(nnx.Module):
         self.mlp_out = Linear(4 * width, width, bias=bias, **dtypes)
         self.heads = heads
 
-    def qkv(self, x: Array) -> tuple[Array, Array, Array]:
-        """[B, T, C] → queries, keys and values, each [B·H, T, D]."""
-        batch, length, width = x.shape
-        qkv = self.qkv_projection(self.attention_norm(x))
-        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)  # [B, T, 3, H, D]
-        qkv = qkv.transpose(2, 0, 3, 1, 4).reshape(3, batch * self.heads, length, -1)  # [3, B·H, T, D]
-        return qkv[0], qkv[1], qkv[2]
+    def qkv(self, x: Array) -> Array:
+        """[B, T, C] → queries, keys and values side by side, [B, T, 3·C] (see `bark_jax.models.attention`)."""
+        return self.qkv_projection(self.attention_norm(x))
 
     def finish(self, x: Array, attended: Array) -> Array:
-        """The block's float32 input [B, T, C] and the attention's output [B·H, T, D] → its float32 output [B, T, C]."""
-        batch, length, width = x.shape
-        attended = attended.reshape(batch, self.heads, length, -1).transpose(0, 2, 1, 3)  # [B, T, H, D]
-        x = x + self.attention_out(attended.reshape(batch, length, width)).astype(x.dtype)
+        """The block's float32 input and the attention's output, both [B, T, C] → its float32 output [B, T, C]."""
+        x = x + self.attention_out(attended).astype(x.dtype)
         hidden = gelu(self.mlp_in(self.mlp_norm(x)))
         return x + self.mlp_out(hidden).astype(x.dtype)
 
@@ -105,42 +94,3 @@ def gelu(x: Array) -> Array:
     """GELU by erf, as PyTorch computes it; `jax.nn.gelu` takes erfc, which is slower on CPU."""
     y = x.astype(jnp.float32)  # 1 + erf cancels
     return (0.5 * y * (1 + jax.lax.erf(y * 0.5**0.5))).astype(x.dtype)
-
-
-def attend(q: Array, k: Array, v: Array, visible: Array | None = None) -> Array:
-    """Scaled dot-product attention, scores and softmax in float32.
-
-    q [B·H, T, D]; k, v [B·H, S, D]; visible, bool, broadcastable to [B·H, T, S] → [B·H, T, D] in q's dtype.
-    """
-    exact = precision(q.dtype)
-    q = q * (q.shape[-1] ** -0.5)
-    scores = jnp.einsum("btd,bsd->bts", q, k, precision=exact, preferred_element_type=jnp.float32)
-    if visible is not None:
-        scores = jnp.where(visible, scores, _MASKED)
-    # The maximum cancels: without its gradient, that of the rest is the same and takes less time.
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    attended = jnp.einsum(
-        "bts,bsd->btd", weights.astype(q.dtype), v, precision=exact, preferred_element_type=jnp.float32
-    )
-    # Dividing what was attended, not the weights, saves a pass over the largest array.
-    return (attended / weights.sum(axis=-1, keepdims=True)).astype(q.dtype)
-
-
-def attend_causal(q: Array, k: Array, v: Array, start: Array) -> Array:
-    """Causal self-attention of a prompt in chunks of queries, each over its own prefix.
-
-    q, k, v [B·H, T, D]; start [B·H] int32: the first position that holds a token, all before it is padding.
-    """
-    chunks = []
-    for first in range(0, q.shape[1], _QUERY_CHUNK):
-        last = min(first + _QUERY_CHUNK, q.shape[1])
-        keys = jnp.arange(last)
-        visible = (keys <= jnp.arange(first, last)[:, None]) & (keys >= start[:, None, None])
-        chunks.append(attend(q[:, first:last], k[:, :last], v[:, :last], visible))
-    return jnp.concatenate(chunks, axis=1)
-
-
-def attend_window(q: Array, k: Array, v: Array) -> Array:
-    """Full (non-causal) self-attention in chunks of queries. q, k, v [B·H, T, D] → [B·H, T, D]."""
-    chunks = [attend(q[:, i : i + _QUERY_CHUNK], k, v) for i in range(0, q.shape[1], _QUERY_CHUNK)]
-    return jnp.concatenate(chunks, axis=1)

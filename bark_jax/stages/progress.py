@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-import jax
-
 Progress: TypeAlias = Callable[[int, int], None]  # (done, in all), beginning with 0 done
 
 StageProgress: TypeAlias = Callable[[str, int, int], None]
@@ -18,11 +16,3 @@ def checkpoints(total: int, every: int, progress: Progress | None) -> Iterator[i
         yield from range(every, total, every)
     if total:
         yield total
-
-
-def fixed_trips() -> bool:
-    """Whether loops should take a fixed number of steps, and waste those past the end: everywhere but on CPU.
-
-    A GPU copies the condition of any other loop to the host, and waits for it, in every step.
-    """
-    return jax.default_backend() != "cpu"

@@ -2,7 +2,7 @@
 
 Axes: B batch, V vocabulary.
 
-Nothing is sorted: thresholds are found by bisection over the bits of the floats, 32 passes whatever the vocabulary, and
+Nothing is sorted: thresholds are found by bisection over the bits of the floats, 32 passes for any vocabulary, and
 exact, so ties are treated as Suno's code treats them: all kept by top-k; taken from the highest index down by top-p.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from bark_jax.settings import Settings
+from bark_jax.stages.noise import gumbel
 
 
 class Sampling(NamedTuple):
@@ -64,18 +65,13 @@ def probabilities(logits: Array, sampling: Sampling) -> Array:
 
 def draw(keys: Array, filtered: Array) -> Array:
     """One token per row, int32 [B], from filtered logits [B, V], each row with its own typed key (keys [B])."""
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, filtered.shape[1:], jnp.float32))(keys)
+    noise = jax.vmap(lambda key: gumbel(key, filtered.shape[1]))(keys)
     return (filtered + noise).argmax(axis=1).astype(jnp.int32)
 
 
 def sample(keys: Array, logits: Array, sampling: Sampling) -> Array:
     """`filter_logits`, then `draw`."""
     return draw(keys, filter_logits(logits, sampling))
-
-
-def fold_keys(keys: Array, number: Array | int) -> Array:
-    """`jax.random.fold_in` for every row's key."""
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def _nucleus(logits: Array, top_p: Array) -> Array:

@@ -1,12 +1,15 @@
 """Text → semantic tokens (Suno's `generate_text_semantic`).
 
-Axes: B batch, N generated tokens, H heads, S cache length, D head dim.
+Axes: B batch, P prompt length, N room for generated tokens, S cache length, C width.
+
+`generate_semantic` is the stage for the host: lists of arrays in and out. Under it are pure functions of arrays, to be
+jitted, vmapped or differentiated: `prompt`, `prefill`, `step` and `decode`. Static in all: rules, hooks, policy.
 """
 
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +18,19 @@ from jax import Array
 from jax.sharding import NamedSharding
 
 from bark_jax.config import BarkConfig, SemanticConfig
-from bark_jax.models.gpt import GPT, KVCache
+from bark_jax.models.gpt import GPT
+from bark_jax.policy import PLAIN, Policy
 from bark_jax.settings import Settings
 from bark_jax.sharding import batch_sharding, fetch, put_batch
-from bark_jax.stages.progress import Progress, checkpoints, fixed_trips
-from bark_jax.stages.sampling import Sampling, draw, filter_logits, fold_keys
+from bark_jax.stages import decoding
+from bark_jax.stages.decoding import Decoding, Sampled
+from bark_jax.stages.hooks import NO_HOOKS, Hooks, LogitsState, Recorded, choose, log_probability, record
+from bark_jax.stages.noise import fold_keys
+from bark_jax.stages.progress import Progress, checkpoints
+from bark_jax.stages.sampling import Sampling
 from bark_jax.voices.voice import Voice
 
-SEGMENT = 32  # steps between two looks at whether all rows have ended, where looking is dear
+SEGMENT = 32  # steps between two looks at whether all rows have ended, where looking is costly
 
 
 class StopRule(NamedTuple):
@@ -33,15 +41,15 @@ class StopRule(NamedTuple):
     limit: Array  # [B] int32: tokens at most
 
 
-class SemanticState(NamedTuple):
-    """A batch in the middle of its decoding."""
+class Spoken(NamedTuple):
+    """What the rows have said so far."""
 
-    cache: KVCache  # S = max_text + max_new or more
-    token: Array  # [B] int32: fed next
-    step: Array  # int32: steps taken
-    tokens: Array  # [B, max_new or more] int32: generated so far, then pads
+    tokens: Array  # [B, N] int32, N = max_new or more: generated so far, then pads
     lengths: Array  # [B] int32: tokens of each row
     done: Array  # [B] bool
+
+
+SemanticState: TypeAlias = Decoding[Spoken]
 
 
 def generate_semantic(
@@ -52,53 +60,35 @@ def generate_semantic(
     settings: Sequence[Settings],
     voices: Sequence[Voice | None] | None = None,
     progress: Progress | None = None,
+    *,
+    hooks: Hooks = NO_HOOKS,
+    recorded: Recorded | None = None,
+    policy: Policy | None = None,
 ) -> list[np.ndarray]:
     """Generate the semantic tokens of a batch of texts.
 
     texts: one int array of offset token ids per item, at most `max_text` long (see `text.encode_text`). keys [B]: one
-    typed key per item. Returns one int32 array [N] per item, 0 ≤ N ≤ max_new; empty when the first token is the end of
-    the sequence. `progress` is called with (tokens so far, most tokens) every few steps.
+    typed key per item (`stages.noise`). Returns one int32 array [N] per item, 0 ≤ N ≤ max_new; empty when the first
+    token is the end of the sequence. `progress` is called with (tokens so far, most tokens) every few steps. recorded:
+    takes the outputs that the hooks ask for. policy: by default that of the weights' device.
     """
-    rules = config.semantic
+    rules, policy = config.semantic, policy or Policy.of(gpt)
     text, history = prompt_rows(rules, texts, voices or [None] * len(texts))
     stop = stop_rule(rules, settings)
     sampling = Sampling.of(settings, "semantic")
     sharding = batch_sharding(gpt)
     text, history, keys, sampling, stop = put_batch((text, history, keys, sampling, stop), sharding)
-    state = _start(gpt, rules, len(texts), sharding)
+    state = _prefill(gpt, rules, text, history, hooks, policy, sharding)
     most = int(stop.limit.max())
     for until in checkpoints(most, 2 * SEGMENT, progress):
-        state = _advance(
-            gpt, rules, text, history, keys, sampling, stop, state, np.int32(until), fixed_trips=fixed_trips()
-        )
+        state = _advance(gpt, rules, state, keys, sampling, stop, np.int32(until), hooks, policy)
         if progress:
-            progress(int(state.lengths.max()), most)
-            if state.done.all():
+            progress(int(state.kept.lengths.max()), most)
+            if state.kept.done.all():
                 break
-    return [row[:length] for row, length in zip(fetch(state.tokens), fetch(state.lengths), strict=True)]
-
-
-def score_semantic(
-    gpt: GPT,
-    config: BarkConfig,
-    texts: Sequence[np.ndarray],
-    semantic: Sequence[np.ndarray],
-    voices: Sequence[Voice | None],
-) -> list[float | None]:
-    """How probable a batch of semantic tokens is to the model: the mean of their log-probabilities, per item.
-
-    texts, voices: as in `generate_semantic`; semantic: int [N ≤ max_new] each. The distribution is the model's own, of
-    all semantic tokens and the end of the sequence, without temperature or filters. None for an item without tokens.
-    """
-    rules = config.semantic
-    text, history = prompt_rows(rules, texts, voices)
-    tokens = _pad_right(semantic, rules.max_new, rules.pad)
-    sharding = batch_sharding(gpt)
-    scores = fetch(_log_probabilities(gpt, rules, *put_batch((text, history, tokens), sharding)))
-    return [
-        float(row[: len(own)].mean(dtype=np.float64)) if len(own) else None
-        for row, own in zip(scores, semantic, strict=True)
-    ]
+    tokens, lengths = fetch(state.kept.tokens), fetch(state.kept.lengths)
+    record(recorded, state.outputs, lambda row, index: row[: lengths[index]])
+    return [row[:length] for row, length in zip(tokens, lengths, strict=True)]
 
 
 def prompt_rows(
@@ -106,43 +96,11 @@ def prompt_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Text ids and history of each item, padded, int32 [B, max_text]."""
     history = [v.semantic[-rules.max_text :] if v else np.zeros(0, np.int32) for v in voices]
-    return _pad_right(texts, rules.max_text, rules.text_pad), _pad_right(history, rules.max_text, rules.pad)
+    return pad_right(texts, rules.max_text, rules.text_pad), pad_right(history, rules.max_text, rules.pad)
 
 
-def merge_prompt(gpt: GPT, text: Array, history: Array) -> Array:
-    """Text ids and history, int32 [B, max_text], share their positions: the sum of both embeddings [B, max_text, C]."""
-    return gpt.embed(text) + gpt.embed(history)
-
-
-def all_logits(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
-    """Float32 logits [B, N, vocab + 1] of each token [B, N] given all before it, the end of the sequence last.
-
-    text, history [B, max_text] as in `merge_prompt`. One pass, no cache.
-    """
-    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
-    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
-    logits = gpt(jnp.concatenate([merge_prompt(gpt, text, history), gpt.embed(fed)], axis=1))[:, rules.max_text :]
-    return jnp.concatenate([logits[..., : rules.vocab], logits[..., rules.pad, None]], axis=2)
-
-
-def choose_token(
-    gpt: GPT, rules: SemanticConfig, hidden: Array, sampling: Sampling, stop: StopRule, keys: Array
-) -> tuple[Array, Array]:
-    """Hidden states [B, C] and one key for each → tokens, int32 [B], and which rows end with them, bool [B]."""
-    logits = gpt.logits(hidden)
-    eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
-    filtered = filter_logits(jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1), sampling)
-    token = draw(keys, filtered)
-    return token, apply_stop_rule(filtered, token, stop.min_eos_p)
-
-
-def apply_stop_rule(filtered: Array, token: Array, min_eos_p: Array) -> Array:
-    """Which rows end here, bool [B]: the end-of-sequence token, the last of the logits [B, V], is drawn or probable."""
-    eos_p = jax.nn.softmax(filtered, axis=1)[:, -1]
-    return (token == filtered.shape[1] - 1) | (eos_p >= min_eos_p)
-
-
-def _pad_right(rows: Sequence[np.ndarray], length: int, pad: int) -> np.ndarray:
+def pad_right(rows: Sequence[np.ndarray], length: int, pad: int) -> np.ndarray:
+    """Rows of ids, padded: int32 [B, length]."""
     padded = np.full((len(rows), length), pad, np.int32)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
@@ -177,53 +135,93 @@ def _capacity(rules: SemanticConfig) -> int:
     return math.ceil(rules.max_new / SEGMENT) * SEGMENT
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _start(gpt: GPT, rules: SemanticConfig, batch: int, sharding: NamedSharding | None = None) -> SemanticState:
-    state = SemanticState(
-        cache=gpt.empty_cache(batch, cache_length(rules)),
-        token=jnp.full(batch, rules.infer, jnp.int32),
-        step=jnp.int32(0),
-        tokens=jnp.full((batch, _capacity(rules)), rules.pad, jnp.int32),
-        lengths=jnp.zeros(batch, jnp.int32),
-        done=jnp.zeros(batch, bool),
-    )
-    return put_batch(state, sharding)
+def prompt(gpt: GPT, text: Array, history: Array) -> Array:
+    """Text ids and history, int32 [B, P], share their positions: the sum of both embeddings, float32 [B, P, C]."""
+    return gpt.embed(text) + gpt.embed(history)
 
 
-@partial(jax.jit, static_argnums=1, static_argnames="fixed_trips", donate_argnames="state")
-def _advance(
-    gpt: GPT, rules: SemanticConfig, text: Array, history: Array, keys: Array, sampling: Sampling, stop: StopRule,
-    state: SemanticState, until: Array, *, fixed_trips: bool,
+def prefill(
+    gpt: GPT, rules: SemanticConfig, text: Array, history: Array, hooks: Hooks = NO_HOOKS, policy: Policy = PLAIN
+) -> SemanticState:
+    """The state before the first step, from text ids and history, int32 [B, max_text] each (see `prompt_rows`)."""
+    batch, steps = len(text), _capacity(rules)
+    nothing = jnp.zeros(batch, jnp.int32)
+    cache = gpt.prefill(prompt(gpt, text, history), nothing, cache_length(rules), policy)
+    tokens = jnp.full((batch, steps), rules.pad, jnp.int32)
+    return Decoding(
+        cache=cache, start=nothing, slot=jnp.int32(rules.max_text), token=nothing + rules.infer, step=jnp.int32(0),
+        kept=Spoken(tokens=tokens, lengths=nothing, done=jnp.zeros(batch, bool)),
+        outputs=decoding.empty_outputs(gpt, hooks.outputs, batch, steps, cache_length(rules)),
+    )  # fmt: skip
+
+
+def step(
+    gpt: GPT, rules: SemanticConfig, state: SemanticState, keys: Array, sampling: Sampling, stop: StopRule,
+    hooks: Hooks = NO_HOOKS, policy: Policy = PLAIN,
 ) -> SemanticState:  # fmt: skip
-    """The whole stage in one program: the prompt at step 0, then tokens up to step `until` or the end of all rows."""
-    no_padding = jnp.zeros(text.shape[0], jnp.int32)
+    """One token for each row that has not ended. keys [B]: the rows' typed keys; every step derives its own."""
 
-    def prefill() -> KVCache:
-        return gpt.prefill(merge_prompt(gpt, text, history), no_padding, cache_length(rules))
+    def observe(state: SemanticState, sampled: Sampled) -> tuple[Array, Spoken]:
+        said, ended = state.kept, cast(Array, sampled.ended)
+        done = said.done | ended
+        token = jnp.where(done, rules.pad, sampled.token)
+        lengths = said.lengths + jnp.where(done, 0, 1)
+        tokens = jax.lax.dynamic_update_slice_in_dim(said.tokens, token[:, None], state.step, axis=1)
+        return token, Spoken(tokens, lengths, done | (lengths >= stop.limit))
 
-    def step(state: SemanticState) -> SemanticState:
-        x = gpt.embed(state.token)
-        hidden, cache = gpt.step(x, state.cache, rules.max_text + state.step, no_padding)
-        token, ended = choose_token(gpt, rules, hidden, sampling, stop, fold_keys(keys, state.step))
-        done = state.done | ended
-        token = jnp.where(done, rules.pad, token)
-        lengths = state.lengths + jnp.where(done, 0, 1)
-        tokens = jax.lax.dynamic_update_slice_in_dim(state.tokens, token[:, None], state.step, axis=1)
-        return SemanticState(cache, token, state.step + 1, tokens, lengths, done | (lengths >= stop.limit))
+    sample = partial(_sample, gpt, rules, keys=keys, sampling=sampling, stop=stop, hooks=hooks)
+    return decoding.decode_step(gpt, state, sample, observe, policy)
+
+
+def decode(
+    gpt: GPT, rules: SemanticConfig, state: SemanticState, keys: Array, sampling: Sampling, stop: StopRule,
+    until: Array | int, hooks: Hooks = NO_HOOKS, policy: Policy = PLAIN,
+) -> SemanticState:  # fmt: skip
+    """Steps up to step `until`, at most max_new, or the end of all rows."""
+
+    def advance(state: SemanticState) -> SemanticState:
+        return step(gpt, rules, state, keys, sampling, stop, hooks, policy)
 
     def unfinished(state: SemanticState) -> Array:
-        return (state.step < until) & ~state.done.all()
+        return (state.step < until) & ~state.kept.done.all()
 
-    def segment(state: SemanticState) -> SemanticState:
-        return jax.lax.fori_loop(0, SEGMENT, lambda _, s: step(s), state)
-
-    state = state._replace(cache=jax.lax.cond(state.step == 0, prefill, lambda: state.cache))
-    return jax.lax.while_loop(unfinished, segment if fixed_trips else step, state)
+    return decoding.decode(state, advance, unfinished, SEGMENT, policy)
 
 
-@partial(jax.jit, static_argnums=1)
-def _log_probabilities(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
-    """Log-probability of each token [B, N] given all before it, float32 [B, N]."""
-    log_p = jax.nn.log_softmax(all_logits(gpt, rules, text, history, tokens), axis=2)
-    known = jnp.minimum(tokens, rules.vocab - 1)  # what pads a row counts for nothing
-    return jnp.take_along_axis(log_p, known[..., None], axis=2)[..., 0]
+def _sample(
+    gpt: GPT, rules: SemanticConfig, hidden: Array, state: SemanticState, *, keys: Array, sampling: Sampling,
+    stop: StopRule, hooks: Hooks,
+) -> Sampled:  # fmt: skip
+    """Hidden states [B, C] → tokens, and which rows end with them."""
+
+    def seen() -> LogitsState:
+        said = state.kept
+        tokens = jnp.where(jnp.arange(said.tokens.shape[1]) < said.lengths[:, None], said.tokens, -1)
+        return LogitsState(stage="semantic", step=state.step, tokens=tokens, codebook=0, codebooks=1)
+
+    logits = gpt.logits(hidden)
+    eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
+    live = jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1)
+    token, filtered = choose(fold_keys(keys, state.step), live, sampling, hooks, seen)
+    outputs = {}
+    if "log_probabilities" in hooks.outputs:
+        own = jnp.concatenate([logits[:, : rules.vocab], logits[:, rules.pad, None]], axis=1)
+        outputs["log_probabilities"] = log_probability(own, token)
+    return Sampled(token, apply_stop_rule(filtered, token, stop.min_eos_p), outputs)
+
+
+def apply_stop_rule(filtered: Array, token: Array, min_eos_p: Array) -> Array:
+    """Which rows end here, bool [B]: the end-of-sequence token, the last of the logits [B, V], is drawn or probable."""
+    eos_p = jax.nn.softmax(filtered, axis=1)[:, -1]
+    return (token == filtered.shape[1] - 1) | (eos_p >= min_eos_p)
+
+
+@partial(jax.jit, static_argnames=("rules", "hooks", "policy", "sharding"))
+def _prefill(
+    gpt: GPT, rules: SemanticConfig, text: Array, history: Array, hooks: Hooks, policy: Policy,
+    sharding: NamedSharding | None,
+) -> SemanticState:  # fmt: skip
+    return put_batch(prefill(gpt, rules, text, history, hooks, policy), sharding)
+
+
+_advance = jax.jit(decode, static_argnames=("rules", "hooks", "policy"), donate_argnames="state")

@@ -16,7 +16,7 @@ from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.inputs import check_tokens
 from bark_jax.settings import Settings
-from bark_jax.stages.coarse import KEEP, Plan, coarse_history, coarse_steps, flatten_codes, plan_windows
+from bark_jax.stages.coarse_plan import KEEP, Plan, coarse_history, coarse_steps, flatten_codes, plan_windows
 from bark_jax.stages.fine import plan_rows
 from bark_jax.stages.semantic import prompt_rows
 from bark_jax.voices.voice import Voice

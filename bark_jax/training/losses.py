@@ -17,7 +17,7 @@ from jax import Array
 from bark_jax.config import BarkConfig
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.stages.semantic import all_logits
+from bark_jax.stages.scoring import all_logits
 from bark_jax.training.batches import CoarseBatch, FineBatch, SemanticBatch
 
 
@@ -42,7 +42,7 @@ def semantic_loss(gpt: GPT, config: BarkConfig, batch: SemanticBatch) -> Loss:
     rules = config.semantic
     targets = jnp.where(batch.targets == rules.pad, rules.vocab, batch.targets)
     counted = jnp.arange(targets.shape[1]) < jnp.asarray(batch.learned)[:, None]
-    logits = all_logits(gpt, rules, *map(jnp.asarray, (batch.text, batch.history, batch.targets)))
+    logits = all_logits(gpt, rules, jnp.asarray(batch.text), jnp.asarray(batch.history), jnp.asarray(batch.targets))
     return _cross_entropy(logits, targets, counted)
 
 

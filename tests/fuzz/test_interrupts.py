@@ -89,9 +89,9 @@ def test_a_lost_ctrl_c_is_raised_again(
 ) -> None:
     generate = engine._GENERATORS["coarse"]
 
-    def losing(*arguments: Any) -> Any:
+    def losing(*arguments: Any, **options: Any) -> Any:
         lose()
-        return generate(*arguments)
+        return generate(*arguments, **options)
 
     monkeypatch.setitem(engine._GENERATORS, "coarse", losing)
     output = str(tmp_path / "out.wav")

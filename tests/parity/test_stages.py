@@ -17,7 +17,8 @@ from bark_jax.models.gpt import GPT
 from bark_jax.settings import Settings
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.fine import generate_fine
-from bark_jax.stages.sampling import Sampling, fold_keys, sample
+from bark_jax.stages.noise import fold_keys
+from bark_jax.stages.sampling import Sampling, sample
 from bark_jax.stages.semantic import generate_semantic
 from bark_jax.voices.voice import Voice
 

@@ -16,7 +16,7 @@ from bark_jax.inputs import Options, derive_seed
 from bark_jax.settings import SettingsError
 from bark_jax.speech.ranking import best_take, clipping_share, silence_share
 from bark_jax.speech.spoken import Score
-from bark_jax.stages.semantic import merge_prompt, prompt_rows
+from bark_jax.stages.semantic import prompt, prompt_rows
 from bark_jax.text import encode_text
 
 SHORT: dict[str, Any] = {"max_seconds": 1, "min_eos_p": None}
@@ -36,9 +36,9 @@ def voice(bark: Bark) -> Voice:
 def step_by_step(bark: Bark, text: str, tokens: np.ndarray, voice: Voice | None) -> float:
     """The mean log-probability, by a cache that is fed token by token."""
     gpt, rules = bark.semantic, bark.config.semantic
-    prompt = merge_prompt(gpt, *prompt_rows(rules, [encode_text(bark.tokenizer, text, rules)], [voice]))
+    x = prompt(gpt, *prompt_rows(rules, [encode_text(bark.tokenizer, text, rules)], [voice]))
     start = np.zeros(1, np.int32)
-    cache = gpt.prefill(prompt, start, rules.max_text + len(tokens))
+    cache = gpt.prefill(x, start, rules.max_text + len(tokens))
     step, total = jax.jit(type(gpt).step), 0.0
     for position, (fed, chosen) in enumerate(zip([rules.infer, *tokens], tokens, strict=False)):
         hidden, cache = step(gpt, gpt.embed(np.array([fed])), cache, np.int32(rules.max_text + position), start)

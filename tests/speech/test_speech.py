@@ -23,9 +23,8 @@ from bark_jax.audio import AudioError
 from bark_jax.generation import EmptyGeneration, Tokens
 from bark_jax.inputs import derive_seed
 from bark_jax.measuring import compilations
-from bark_jax.models.parameters import map_parameters
+from bark_jax.policy import Policy
 from bark_jax.settings import SettingsError
-from bark_jax.sharding import platform
 from bark_jax.speech.report import SpeechError
 from bark_jax.text import TextError
 from bark_jax.voices.voice import VoiceError
@@ -164,23 +163,14 @@ def test_batches_are_of_few_sizes(
     delivery: dict[str, Any], expected: list[int],
 ) -> None:  # fmt: skip
     """Seven pieces in one voice: by default one at a time on CPUs, 4 elsewhere; a stream begins with one."""
-    monkeypatch.setattr("bark_jax.engine.platform", lambda network: device)
+    rows = Policy.of_platform(device).batch_size
+    monkeypatch.setattr(bark.engine, "policy", dataclasses.replace(bark.engine.policy, batch_size=rows))
     text = " [pause] ".join(["One."] * 7)
     if streamed:
         list(bark.stream(text, voice, seed=1, **delivery))
     else:
         bark.speak(text, voice, seed=1, **delivery)
     assert batches == expected
-
-
-def test_the_device_is_that_of_the_weights(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (
-        platform(bark.semantic) == platform(map_parameters(lambda _, value: np.asarray(value), bark.semantic)) == "cpu"
-    )
-    assert bark.engine.batch_size == 1
-    mesh = jax.make_mesh((1,), ("data",))
-    monkeypatch.setattr("bark_jax.engine.platform", lambda network: "gpu")
-    assert Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh).engine.batch_size == 4
 
 
 def test_the_best_of_several_takes_is_kept(bark: Bark) -> None:

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from bark_jax import Voice
 from bark_jax.inputs import TokenError
-from bark_jax.models.gpt import GPT, KVCache
-from bark_jax.stages.coarse import coarse_steps, generate_coarse
+from bark_jax.models.attention import KVCache
+from bark_jax.models.gpt import GPT
+from bark_jax.stages.coarse import generate_coarse
+from bark_jax.stages.coarse_plan import coarse_steps
 from bark_jax.stages.fine import generate_fine
-from bark_jax.stages.semantic import all_logits, generate_semantic, merge_prompt
+from bark_jax.stages.scoring import all_logits
+from bark_jax.stages.semantic import generate_semantic, prompt
 from bark_jax.training import (
     SemanticBatch,
     TrainingError,
@@ -84,7 +87,7 @@ def test_semantic_logits_are_those_of_cached_steps(voice: Voice | None) -> None:
     rules, gpt = CONFIG.semantic, NETWORKS["semantic"]
     example = semantic_example(CONFIG, random_text(9), random_clip(30).semantic, voice)
     fed = np.append(rules.infer, example.targets[:-1])
-    x = jnp.concatenate([merge_prompt(gpt, example.text, example.history), gpt.embed(fed)])
+    x = jnp.concatenate([prompt(gpt, example.text, example.history), gpt.embed(fed)])
     expected, logits = cached_logits(gpt, x, rules.max_text), semantic_logits(example)
     np.testing.assert_allclose(logits[:, : rules.vocab], expected[:, : rules.vocab], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(logits[:, rules.vocab], expected[:, rules.pad], rtol=1e-4, atol=1e-4)

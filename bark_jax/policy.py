@@ -1,0 +1,64 @@
+"""What is decided by the device: one frozen value, derived from where the weights are and passed to every program.
+
+Programs take it as a static argument. Nothing else in the package asks which platform it runs on, so a platform's
+layout, attention or loops are changed here and in `bark_jax.models.attention`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+_BFLOAT16_SINCE = 8.0  # compute capability of the first NVIDIA cards that multiply bfloat16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How programs are made for a platform. The defaults are the plain definition, and the CPU's."""
+
+    platform: str = "cpu"  # or "gpu", "tpu"
+    dtype: str = "float32"  # what the transformers compute in where nothing is asked for
+    # Loops take a fixed number of steps and waste those past the end: a GPU copies the condition of any other loop to
+    # the host, and waits for it, in every step.
+    fixed_trips: bool = False
+    batch_size: int = 1  # clips made side by side where nothing is asked for: batches do not pay on CPUs
+    query_chunk: int = 256  # queries attended at once in a prompt or window; a causal chunk sees only its prefix
+
+    @classmethod
+    def of_device(cls, device: jax.Device) -> Self:
+        """The policy for a device: bfloat16 where it is multiplied at full speed."""
+        capability = float(getattr(device, "compute_capability", None) or _BFLOAT16_SINCE)  # of NVIDIA cards alone
+        return cls.of_platform(device.platform, bfloat16=capability >= _BFLOAT16_SINCE)
+
+    @classmethod
+    def of_platform(cls, platform: str, *, bfloat16: bool = True) -> Self:
+        """The policy for a platform as JAX names it: "cpu", "gpu" or "tpu"."""
+        half = bfloat16 and platform != "cpu"  # on CPUs bfloat16 products are twelve times slower
+        return cls(
+            platform=platform,
+            dtype="bfloat16" if half else "float32",
+            fixed_trips=platform == "gpu",
+            batch_size=1 if platform == "cpu" else 4,
+        )
+
+    @classmethod
+    def of_mesh(cls, mesh: Mesh | None) -> Self:
+        """The policy for the devices of a mesh; for the default device if there is none."""
+        return cls.of_device(mesh.devices.flat[0] if mesh is not None else default_device())
+
+    @classmethod
+    def of(cls, network: Any) -> Self:
+        """The policy for the devices that hold a network; NumPy arrays are used on the default device."""
+        leaf = jax.tree.leaves(network)[0]
+        devices = leaf.devices() if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) else set()
+        return cls.of_device(next(iter(devices), None) or default_device())
+
+
+PLAIN = Policy()
+
+
+def default_device() -> jax.Device:
+    """Where JAX puts an array that nothing places: the device of `jax.default_device`, else the first."""
+    return next(iter(jnp.zeros(()).devices()))

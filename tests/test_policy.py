@@ -1,0 +1,45 @@
+"""What is decided by the device, which is the one that holds the weights."""
+
+import jax
+import numpy as np
+import pytest
+
+from bark_jax import Bark, BarkConfig
+from bark_jax.models.parameters import map_parameters
+from bark_jax.policy import PLAIN, Policy
+
+
+@pytest.fixture(scope="module")
+def bark() -> Bark:
+    return Bark.from_config(BarkConfig.tiny(), jax.random.key(0))
+
+
+def test_on_a_cpu_it_is_the_plain_definition(bark: Bark) -> None:
+    on_host = map_parameters(lambda _, value: np.asarray(value), bark.semantic)
+    assert PLAIN == Policy.of(bark.semantic) == Policy.of(on_host) == Policy.of_mesh(None) == bark.engine.policy
+
+
+def test_it_follows_the_weights_and_not_the_default_platform(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert Policy.of(bark.semantic) == PLAIN
+    mesh = jax.make_mesh((1,), ("data",))
+    assert Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh).engine.policy == PLAIN
+
+
+class Card:
+    """An NVIDIA card, as JAX describes it."""
+
+    platform = "gpu"
+
+    def __init__(self, compute_capability: str) -> None:
+        self.compute_capability = compute_capability
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [("7.5", "float32"), ("8.0", "bfloat16"), ("9.0", "bfloat16")])
+def test_cards_without_bfloat16_compute_in_float32(capability: str, dtype: str) -> None:
+    policy = Policy.of_device(Card(capability))
+    assert (policy.dtype, policy.fixed_trips, policy.batch_size) == (dtype, True, 4)
+
+
+def test_only_gpus_waste_steps() -> None:
+    assert [Policy.of_platform(name).fixed_trips for name in ("cpu", "gpu", "tpu")] == [False, True, False]
