@@ -66,7 +66,7 @@ def read_label(line: str, known: Mapping[str, str]) -> Line | None:
 
 
 def warn_of_marks(texts: Collection[str], *, stacklevel: int) -> None:
-    """Warn with TextWarning, once, naming what one clip has no ear for: pauses, SSML, labels of speakers."""
+    """Warn with TextWarning, once, naming marks that a single clip does not obey: pauses, SSML, labels of speakers."""
     marks = [match[0] for text in texts for match in find_marks(text)]
     if marks := marks + [label for text in texts for label in find_labels(text)]:
         warnings.warn(
@@ -76,7 +76,7 @@ def warn_of_marks(texts: Collection[str], *, stacklevel: int) -> None:
 
 
 def find_labels(text: str) -> Iterator[str]:
-    """What looks like labels of speakers to whoever knows no names: two names or more, or those set off by marks."""
+    """What looks like labels of speakers when no names are known: two names or more, or those set off by marks."""
     found = [match for match in _LABEL.finditer(text) if match["name"].casefold() not in _BARKS_OWN]
     several = len({match["name"].casefold() for match in found}) > 1
     for match in found:
