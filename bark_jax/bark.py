@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 
-from bark_jax import checkpoint
+from bark_jax import checkpoint, saving
 from bark_jax.audio import AudioError
 from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.engine import Engine, placement
@@ -184,6 +184,32 @@ class Bark:
         dtypes = _dtypes(dtype, param_dtype, mesh)
         networks = random_networks(config, key, put=placement(mesh, offload=offload), **dtypes)
         return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload, name=name)
+
+    def save_pretrained(self, folder: str | Path, layout: str = "bark_jax") -> Path:
+        """Write the model, its tokenizer and the voices that came with it into a folder, which is returned.
+
+        layout: "bark_jax", a converted checkpoint; "huggingface", for `transformers.BarkModel` (one safetensors file,
+        no PyTorch needed); "suno", Suno's `.pt` files (needs PyTorch). Converted back, each is bit for bit this model.
+        Parameters are written as they are here: load with `dtype="float32"` to save that. The folder appears only when
+        it is complete. Raises CheckpointError, also for a model that the layout has no words for.
+        """
+        saving.save(self, Path(folder), layout)
+        return Path(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        layout: str = "bark_jax",
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, with a model card, to a repository of the hub; the commit's address.
+
+        The repository is made if need be; `private` is for that. Raises CheckpointError.
+        """
+        return saving.push(self, repo_id, layout, private, token, commit_message)
 
     @overload
     def generate(

@@ -13,8 +13,6 @@ import numpy as np
 Parts = Mapping[str, np.ndarray]
 Combine = Callable[[Parts], np.ndarray]
 
-_MOST_ROUNDS = 50
-
 
 def single(parts: Parts) -> np.ndarray:
     """The one part, unchanged."""
@@ -82,18 +80,11 @@ def split(combine: Combine, array: Any, ratio: int) -> dict[str, Any]:
 
 
 def _unfolded(weight: np.ndarray) -> dict[str, np.ndarray]:
-    """g and v of weight normalisation that `_folded` makes exactly this weight of, float32 [A, B, k].
+    """g, float64, and v, float32, of weight normalisation that `_folded` makes exactly this weight of; [A, B, k].
 
-    v is the weight itself, but where rounding g to float32 moves a value to its neighbour v is moved the other way.
+    In float32 there is not always such a g. PyTorch, whose g is float32, rounds it when it loads.
     """
     zero = ~weight.any((1, 2), keepdims=True)
     v = np.where(zero, np.copysign(np.float32(1), weight), weight)
-    norm = np.sqrt(np.square(v, dtype=np.float64).sum((1, 2), keepdims=True))
-    g = np.where(zero, np.float32(0), norm.astype(np.float32))
-    for _ in range(_MOST_ROUNDS):
-        again = _folded({"g": g, "v": v})
-        if not (wrong := again != weight).any():
-            return {"g": g, "v": v}
-        towards = np.where(again < weight, np.inf, -np.inf).astype(np.float32)
-        v = np.where(wrong, np.nextafter(v, towards), v)
-    raise ValueError("a convolution has no exact weight normalisation in float32")
+    g = np.sqrt(np.square(v.astype(np.float64)).sum((1, 2), keepdims=True))
+    return {"g": np.where(zero, 0.0, g), "v": v}

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bark_jax.checkpoint import is_checkpoint, is_vacant, write_checkpoint
 from bark_jax.config import NETWORKS
-from bark_jax.voices.library import list_voices
+from bark_jax.voices.library import default_name, list_voices
 from bark_jax.voices.voice import Voice
 
 from .errors import ConversionError, refuse
@@ -90,7 +90,8 @@ def _check(source: Path, plans: dict[str, Plan], progress: bool) -> None:
 def _write(out: Path, source: Source, plans: dict[str, Plan], voices: Voices, dtype: str, progress: bool) -> None:
     networks = {network: _arrays(plans[network].targets, f"writing {network}", progress) for network in NETWORKS}
     write_checkpoint(
-        out, source.config, networks, tokenizer_json=source.tokenizer_json, voices=voices, dtype=dtype
+        out, source.config, networks, tokenizer_json=source.tokenizer_json, voices=voices, dtype=dtype,
+        default_voice=default_name(source.folder / "voices") if source.converted else None,
     )  # fmt: skip
 
 

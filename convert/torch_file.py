@@ -38,7 +38,7 @@ _STORAGES = {
     "torch.LongStorage": np.dtype(np.int64),
 }
 
-_MENTIONED = {*_STORAGES, "numpy.ndarray", "torch.float32", "torch.float16", "torch.bfloat16"}  # but never called
+MENTIONED = {*_STORAGES, "numpy.ndarray", "torch.float32", "torch.float16", "torch.bfloat16"}  # but never called
 
 
 def read_torch_file(path: Path) -> Any:
@@ -48,7 +48,7 @@ def read_torch_file(path: Path) -> Any:
     """
     try:
         archive = _Archive(path)
-        return read_pickle(archive.data_pickle, _CONSTRUCTORS, archive.storage, _MENTIONED)
+        return read_pickle(archive.data_pickle, CONSTRUCTORS, archive.storage, MENTIONED)
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}") from error
     except OSError as error:
@@ -192,7 +192,7 @@ def _nothing(*_: Any) -> None:
     """Numpy's numbers and arrays, devices and paths, such as training scripts keep, play no part in conversion."""
 
 
-_CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _empty_dict,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _parameter,

@@ -24,7 +24,7 @@ from bark_jax.voices.names import DEFAULT_FILE
 if TYPE_CHECKING:
     from bark_jax.voices.voice import Voice
 
-_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "bool": "BOOL"}
+_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "float64": "F64", "bool": "BOOL"}
 _CHUNK = 2**22  # elements cast and written at once
 _ROOM = 2**26  # bytes for voices, tokenizer and configuration
 _ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
