@@ -62,7 +62,7 @@ GENERATION = {
         "semantic_vocab_size": "vocab", "eos_token_id": "pad", "semantic_pad_token": "pad",
         "text_encoding_offset": "text_offset", "text_pad_token": "text_pad",
         "semantic_infer_token": "infer", "semantic_rate_hz": "rate_hz", "max_input_semantic_length": "max_text",
-        "max_new_tokens": "max_new", "min_eos_p": "min_eos_p", **_SAMPLING,
+        "max_new_tokens": "max_new", "min_eos_p": "min_eos_p", "words": "words", **_SAMPLING,
     },
     "coarse": {
         "n_coarse_codebooks": "codebooks", "coarse_semantic_pad_token": "semantic_pad", "coarse_infer_token": "infer",
