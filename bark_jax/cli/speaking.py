@@ -33,8 +33,8 @@ from bark_jax.stages.progress import StageProgress
 from bark_jax.voices.voice import Voice
 
 _NANO_SPEAKS = (
-    f"{NANO} speaks, the built-in model, at 16 kHz: it was taught 385 English words and mumbles at others; "
-    f"for Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
+    f"{NANO} is the small built-in model: a few hundred English words at 16 kHz. "
+    f"For Bark itself: --model {DEFAULT_MODEL} (1.7 GB, downloaded once) or --model FOLDER"
 )
 
 
@@ -98,7 +98,7 @@ def load(model: Model, options: argparse.Namespace) -> tuple[Bark, float]:
     bark = Bark.from_pretrained(model.source, dtype=options.dtype, progress=not options.quiet, name=model.name)
     loaded = time.perf_counter() - started
     if model.name.startswith(RANDOM):
-        note(f"{model.name} has random weights: out comes noise. For speech: --model {DEFAULT_MODEL}, or {NANO}")
+        note(f"{model.name} has random weights and makes noise. For speech: --model {DEFAULT_MODEL}, or {NANO}")
     if getattr(options, "verbose", False):
         note(describe_setup(bark))
     return bark, loaded
