@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bark_jax.frontend import VoiceSource
+from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings
 from bark_jax.suno.arguments import temperature
 from bark_jax.suno.generation import (
-    choose_seed,
     codec_decode,
     generate_coarse,
     generate_fine,

@@ -10,10 +10,10 @@ from pathlib import Path
 from bark_jax import compile_cache
 from bark_jax.audio import AudioError, check_output, write_audio
 from bark_jax.cli import run_command
-from bark_jax.inputs import check_seed
+from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings
 from bark_jax.suno.api import generate_audio, save_as_prompt
-from bark_jax.suno.generation import SAMPLE_RATE, choose_seed
+from bark_jax.suno.generation import SAMPLE_RATE
 from bark_jax.suno.loading import boolean, preload_models
 from bark_jax.text import normalize
 
@@ -81,6 +81,5 @@ def _check(options: argparse.Namespace, path: Path, seed: int) -> None:
     """Complain before a model is loaded."""
     normalize(options.text)
     Settings(semantic_temperature=options.text_temp, coarse_temperature=options.waveform_temp)
-    check_seed(seed)
     nearest = next(folder for folder in path.parents if folder.exists())
     check_output(nearest / path.name)

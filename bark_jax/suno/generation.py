@@ -4,18 +4,17 @@ history_prompt: a name (`v2/en_speaker_6`), the path of an `.npz` file, a dict, 
 the arrays that the stage reads, and no others. Tokens may be whole numbers in floats. Numbers outside the usual ranges
 of top_p, min_eos_p and max_gen_duration_s mean what they mean in Suno's code; a temperature of 0 is greedy.
 use_kv_caching is accepted and changes nothing: the cache is exact, and always used. seed, our addition, is that of a
-whole generation: stages run with equal seeds are `Bark.generate` with it; without one each call draws afresh. The model
-is that of `preload_models`. Arguments out of range raise SettingsError, TextError, VoiceError or TokenError, all
-ValueErrors.
+whole generation: stages run with equal seeds are `Bark.generate` with it; without one, or with −1, each call draws its
+own. The model is that of `preload_models`. Arguments out of range raise SettingsError, TextError, VoiceError or
+TokenError, all ValueErrors.
 """
 
 import dataclasses
 import logging
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from numbers import Integral
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,7 @@ from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, CoarseConfig
 from bark_jax.frontend import VoiceSource
 from bark_jax.generation import warn_if_empty
-from bark_jax.inputs import check_seed, is_fresh
+from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.stages.progress import Progress
 from bark_jax.suno.arguments import duration, end_probability, ends_at_once, nucleus, temperature
@@ -131,7 +130,6 @@ def generate_text_semantic(
     voice, seed = read_history(history_prompt, "semantic", bark), choose_seed(seed)
     if ends_at_once(min_eos_p, allow_early_stop):
         normalize(text)
-        check_seed(seed)
         tokens = np.zeros(0, np.int64)
         warn_if_empty(tokens, f"the clip (min_eos_p {min_eos_p})", stacklevel=2)
         return tokens
@@ -202,11 +200,6 @@ def __getattr__(name: str) -> bool:
     if name in _ELSEWHERE:  # an AttributeError would lose its message in `from ... import`
         raise ImportError(f"bark_jax.suno.generation has no {name}: {_ELSEWHERE[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def choose_seed(seed: int | None) -> int:
-    """The seed, or a fresh one."""
-    return secrets.randbits(31) if is_fresh(seed) else cast(int, seed)
 
 
 def _with_window(bark: Bark, window: int, history: int) -> Bark:
