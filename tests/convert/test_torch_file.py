@@ -135,7 +135,9 @@ def hostile_pickles(marker: Path) -> dict[str, tuple[bytes, str]]:
         "a dotted name": (b"\x80\x04\x8c\x05torch\x8c\x14FloatStorage.__new__\x93.", r"FloatStorage\.__"),
         "INST": (b"(" + text + b"ios\nsystem\n.", "INST"),
         "OBJ": (b"(cos\nsystem\n" + text + b"o.", r"os\.system"),
-        "NEWOBJ": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "NEWOBJ"),
+        "NEWOBJ": (b"\x80\x02ctorch\nFloatStorage\n)\x81.", "damaged"),  # may be mentioned, not called
+        "NEWOBJ of a command": (b"\x80\x02cos\nsystem\n)\x81.", r"os\.system"),
+        "NEWOBJ_EX": (b"\x80\x04ccollections\nOrderedDict\n)}\x92.", "NEWOBJ_EX"),
         "EXT1": (b"\x80\x02\x82\x01.", "EXT1"),
         "a text id": (b"Pstorage\n.", "PERSID"),
         "another id": (b"\x80\x02K\x01Q.", "not a storage"),
