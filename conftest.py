@@ -5,6 +5,7 @@ share one namespace and one temporary folder, and leave the user's files alone.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,10 @@ def _run_shell(example: Example) -> None:
 
 
 def _parse_toml(example: Example) -> None:
+    """A first line such as "# semantic.toml" names the file that later blocks read."""
     tomllib.loads(example.parsed)
+    if name := re.match(r"# (\w+\.toml)\n", example.parsed):
+        Path(name[1]).write_text(example.parsed, encoding="utf-8")
 
 
 def _enter(namespace: dict[str, Any]) -> None:
