@@ -1,19 +1,18 @@
 """Bark: text → semantic tokens → coarse codes → fine codes → waveform."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from typing import Any, Self, Unpack, cast, overload
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
-from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 
 from bark_jax import checkpoint, saving
 from bark_jax.audio import AudioError
+from bark_jax.compile_cache import choose as choose_compile_cache
 from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.engine import Engine, placement
 from bark_jax.frontend import Frontend, VoiceSource
@@ -23,12 +22,12 @@ from bark_jax.loading import resolve
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.fine_gpt import FineGPT
 from bark_jax.models.gpt import GPT
-from bark_jax.models.initialisers import random_networks
-from bark_jax.policy import Policy
-from bark_jax.settings import Settings
+from bark_jax.models.random_networks import random_network
+from bark_jax.policy import DTypes, Policy, network_dtypes
+from bark_jax.settings import Overrides, Settings, SettingsError
 from bark_jax.sharding import check_mesh
 from bark_jax.speech.cleaning import clean as clean_text
-from bark_jax.speech.delivery import Delivery
+from bark_jax.speech.delivery import Delivery, SpeakOverrides
 from bark_jax.speech.labels import warn_of_marks
 from bark_jax.speech.planning import cut_text, find_speakers, plan
 from bark_jax.speech.ranking import Ranked, best_of
@@ -36,6 +35,7 @@ from bark_jax.speech.script import Script
 from bark_jax.speech.speaking import join_again, respeak, start_stream
 from bark_jax.speech.speech import Speech
 from bark_jax.speech.streaming import Stream
+from bark_jax.stages.hooks import ForStages, Sampler, hooks_by_stage
 from bark_jax.stages.noise import seed_key
 from bark_jax.stages.progress import Progress, StageProgress
 from bark_jax.text import builtin_tokenizer, load_tokenizer, warn_of
@@ -70,6 +70,9 @@ class Bark:
             config, tokenizer, voice_folder=voice_folder, may_draw_seeds=mesh is None or not mesh.is_multi_process,
             make_fine=self.make_fine,
         )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return repr(self.engine).replace("Engine of", "Bark", 1)
 
     @property
     def semantic(self) -> GPT:
@@ -125,13 +128,14 @@ class Bark:
         cls,
         source: str | Path,
         *,
-        dtype: str | None = None,
-        param_dtype: str | None = None,
+        dtype: DTypes = None,
+        param_dtype: DTypes = None,
         mesh: Mesh | None = None,
         offload: bool = False,
         revision: str | None = None,
         token: str | None = None,
         progress: bool = False,
+        compile_cache: bool | str | Path | None = None,
         name: str | None = None,
     ) -> Self:
         """Load a model.
@@ -139,13 +143,17 @@ class Bark:
         source: a converted checkpoint; a folder with Suno's or Hugging Face's files, or a hub id (`suno/bark-small`),
         which is converted once into the user's cache; `nano`, the small model that this package brings; or
         `random:tiny`, `random:small`, `random:large` for random weights. dtype: what the transformers compute in,
-        "float32" or "bfloat16" (default: float32 on CPU, bfloat16 elsewhere; the codec is always float32); param_dtype:
-        what they are stored in (default: dtype). mesh: several devices to share the work, see `bark_jax.sharding`.
+        "float32", "bfloat16" or "float16", or a mapping such as `{"semantic": "bfloat16"}` (default: float32 on CPUs
+        and cards that do not multiply bfloat16, else bfloat16; the codec is always float32); param_dtype: what they are
+        stored in (default: dtype). mesh: several devices to share the work, see `bark_jax.sharding`.
         offload: keep the weights in the host's memory, and on the device only those of the stage at work (of no use on
-        CPU, where they are copied or aliased in the same memory). revision, token: for the hub. name: kept in what
+        CPU, where they are copied or aliased in the same memory). revision, token: for the hub.
+        compile_cache: where compiled programs are kept for other processes, True, False or a folder (default: in the
+        user's cache, unless JAX's own settings say otherwise; see `bark_jax.compile_cache.choose`). name: kept in what
         it makes (default: source). Raises CheckpointError, ConfigError for an unknown preset, and ValueError for
         another dtype or an unusable mesh.
         """
+        choose_compile_cache(compile_cache)
         if str(source).startswith(RANDOM):
             config = BarkConfig.preset(str(source).removeprefix(RANDOM))
             return cls.from_config(
@@ -153,11 +161,11 @@ class Bark:
                 name=name or str(source),
             )  # fmt: skip
         mesh = check_mesh(mesh)
-        dtypes = _dtypes(dtype, param_dtype, mesh)
+        dtypes = network_dtypes(dtype, param_dtype, Policy.of_mesh(mesh))
         folder = resolve(source, revision=revision, token=token, progress=progress)
         config = checkpoint.read_config(folder)
         put = placement(mesh, offload=offload)
-        networks = {name: checkpoint.read_network(folder, name, config, put=put, **dtypes) for name in NETWORKS}
+        networks = {n: checkpoint.read_network(folder, n, config, put=put, **dtypes[n]) for n in NETWORKS}
         voices = folder / "voices"
         return cls(
             config, networks, load_tokenizer(folder), voice_folder=voices, mesh=mesh, offload=offload,
@@ -170,8 +178,8 @@ class Bark:
         config: BarkConfig,
         key: Array,
         *,
-        dtype: str | None = None,
-        param_dtype: str | None = None,
+        dtype: DTypes = None,
+        param_dtype: DTypes = None,
         mesh: Mesh | None = None,
         offload: bool = False,
         name: str | None = None,
@@ -181,8 +189,9 @@ class Bark:
         name: of the model, kept in its clips.
         """
         mesh = check_mesh(mesh)
-        dtypes = _dtypes(dtype, param_dtype, mesh)
-        networks = random_networks(config, key, put=placement(mesh, offload=offload), **dtypes)
+        dtypes = network_dtypes(dtype, param_dtype, Policy.of_mesh(mesh))
+        put = placement(mesh, offload=offload)
+        networks = {n: random_network(config, n, key, put=put, **dtypes[n]) for n in NETWORKS}
         return cls(config, networks, builtin_tokenizer(), mesh=mesh, offload=offload, name=name)
 
     def save_pretrained(self, folder: str | Path, layout: str = "bark_jax") -> Path:
@@ -214,14 +223,18 @@ class Bark:
     @overload
     def generate(
         self, text: str, voice: VoiceSource = None, *, seed: int | None = None, settings: Settings | None = None,
-        clean: bool = False, progress: StageProgress | None = None, **overrides: Any,
+        clean: bool = False, logits_processors: ForStages | None = None,
+        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (),
+        progress: StageProgress | None = None, **overrides: Unpack[Overrides],
     ) -> Generation: ...  # fmt: skip
 
     @overload
     def generate(
         self, text: list[str] | tuple[str, ...], voice: VoiceSource | Sequence[VoiceSource] = None, *,
         seed: int | Sequence[int | None] | None = None, settings: Settings | Sequence[Settings | None] | None = None,
-        clean: bool = False, progress: StageProgress | None = None, **overrides: Any,
+        clean: bool = False, logits_processors: ForStages | None = None,
+        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (),
+        progress: StageProgress | None = None, **overrides: Unpack[Overrides],
     ) -> list[Generation]: ...  # fmt: skip
 
     def generate(
@@ -232,8 +245,11 @@ class Bark:
         seed: int | Sequence[int | None] | None = None,
         settings: Settings | Sequence[Settings | None] | None = None,
         clean: bool = False,
+        logits_processors: ForStages | None = None,
+        sampler: Sampler | Mapping[str, Sampler] | None = None,
+        outputs: Collection[str] = (),
         progress: StageProgress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> Generation | list[Generation]:
         """Speak a text of one clip (about 15 seconds in the published models), or a batch of them.
 
@@ -247,7 +263,13 @@ class Bark:
         A list of texts gives a list of clips, made side by side. Voice, seed and settings are then one for all, or a
         list or tuple with one for each; overrides are for all. Every clip is, token for token, what it would be alone
         (in float32 on CPU; elsewhere rounding may depend on the batch). A batch takes as long as its longest clip, and
-        every new batch size compiles its own programs.
+        every new batch size compiles its own programs, as do a clip's first voice and new filters: see `warm_up`.
+
+        logits_processors, sampler: functions that change logits and choose tokens, for the semantic and coarse stages
+        or in a mapping by stage, compiled into the programs: see `bark_jax.stages.hooks`, and `stages.processors` for
+        examples. outputs: what to keep of every step in `Generation.outputs`: "log_probabilities" of the tokens, by
+        the model's own logits; "hidden", the states that the head reads; "attention", float32 [..., layers, heads,
+        slots], which is large.
 
         Raises TextError, VoiceError, SettingsError, and ValueError for lists of another length; warns with
         TextTruncated and EmptyGeneration, and with TextWarning of marks that only `speak` obeys and of what the model
@@ -264,11 +286,31 @@ class Bark:
                 options.append(self.frontend.options(*choice, **overrides))
         warn_of(readings, stacklevel=3)
         warn_of_marks(texts, stacklevel=3)
-        ids = [reading.ids for reading in readings]
-        results = self.engine.generate_clips(texts, ids, options, progress) if texts else []
+        ids, hooks = [reading.ids for reading in readings], hooks_by_stage(logits_processors, sampler, outputs)
+        results = self.engine.generate_clips(texts, ids, options, progress, hooks) if texts else []
         for result in results:
             warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
+
+    def warm_up(
+        self,
+        batch_sizes: Sequence[int] = (1,),
+        *,
+        settings: Settings | None = None,
+        ranking: bool = False,
+        **overrides: Unpack[Overrides],
+    ) -> None:
+        """Compile now what `generate`, `speak` and `stream` would compile when they are first called.
+
+        batch_sizes: of the batches to come; a stream and a lone text are batches of 1. settings, overrides: of which
+        only matters whether there is a top-k and a top-p of each stage. ranking: also what `best_of` needs. With a
+        compile cache (`from_pretrained`) this is quick from the second process on. Raises SettingsError.
+        """
+        for size in dict.fromkeys(batch_sizes):
+            if not isinstance(size, int) or size < 1:
+                raise SettingsError(f"a batch size must be an integer ≥ 1, not {size!r}")
+            options = self.frontend.options("none", 0, settings, **overrides)
+            self.engine.warm_up(size, options.settings, scores=ranking)
 
     def cut(
         self,
@@ -297,7 +339,7 @@ class Bark:
         report: str | Path | None = None,
         pieces: str | Path | None = None,
         progress: StageProgress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[SpeakOverrides],
     ) -> Speech:
         """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
 
@@ -333,7 +375,7 @@ class Bark:
         report: str | Path | None = None,
         pieces: str | Path | None = None,
         progress: StageProgress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[SpeakOverrides],
     ) -> Stream:
         """`speak`, heard while it is made: `for chunk in bark.stream(text)`, each float32 of about a second.
 
@@ -354,7 +396,7 @@ class Bark:
         seed: int | None = None,
         settings: Settings | None = None,
         progress: StageProgress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> Speech:
         """A speech, or one in a file of `Speech.save_report`, with one piece, counted from 0, spoken again.
 
@@ -379,7 +421,7 @@ class Bark:
         keep_all: bool = False,
         settings: Settings | None = None,
         progress: StageProgress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> Ranked:
         """Speak a text n times, and rank the takes by the score of `bark_jax.speech.ranking`.
 
@@ -397,7 +439,7 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Options, errors and warnings as of `generate`."""
         ids = self.frontend.encode(text)
@@ -414,7 +456,7 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> np.ndarray:
         """Semantic tokens, int [N] → the first two codebooks, int32 [2, T]. Raises TokenError."""
         semantic = check_tokens(semantic, "semantic tokens", (None,), self.config.semantic.vocab)
@@ -430,7 +472,7 @@ class Bark:
         seed: int = 0,
         settings: Settings | None = None,
         progress: Progress | None = None,
-        **overrides: Any,
+        **overrides: Unpack[Overrides],
     ) -> np.ndarray:
         """The first codebooks, int [G, T] with 1 ≤ G < K → all, int32 [K, T]. Raises TokenError.
 
@@ -479,12 +521,3 @@ class Bark:
     def voices(self) -> list[str]:
         """Names that `generate` knows: the voices that came with the checkpoint, then those of the user's library."""
         return self.frontend.voices()
-
-
-def _dtypes(dtype: str | None, param_dtype: str | None, mesh: Mesh | None) -> dict[str, DTypeLike]:
-    """What the networks compute in and are stored in; by default what their devices are made for."""
-    dtype = dtype or Policy.of_mesh(mesh).dtype
-    for name in (dtype, param_dtype or dtype):
-        if name not in checkpoint.DTYPES:
-            raise ValueError(f"a dtype is one of {', '.join(checkpoint.DTYPES)}, not {name!r}")
-    return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype(param_dtype or dtype)}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -19,15 +21,18 @@ from bark_jax.inputs import Options
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.gpt import GPT
 from bark_jax.models.parameters import Put, map_parameters
-from bark_jax.policy import Policy
+from bark_jax.policy import Policy, default_device
+from bark_jax.settings import Settings
 from bark_jax.sharding import DATA, pad_batch, put_parameter
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.codec import decode_codes, decode_pieces, encode_waveform
 from bark_jax.stages.fine import generate_fine
+from bark_jax.stages.hooks import NO_HOOKS, Hooks, Recorded
 from bark_jax.stages.noise import fold_keys, seed_keys
 from bark_jax.stages.progress import Progress, StageProgress
 from bark_jax.stages.scoring import score_semantic
 from bark_jax.stages.semantic import generate_semantic
+from bark_jax.voices.voice import Voice
 
 _GENERATORS: dict[str, Callable[..., list[np.ndarray]]] = {
     "semantic": generate_semantic,
@@ -54,6 +59,23 @@ class Engine:
         self.policy = Policy.of_mesh(mesh) if offload else Policy.of(self.networks["codec"])
         self.name = name
 
+    def __repr__(self) -> str:
+        rows = [f"Engine of {self.name or 'unnamed'}{', weights offloaded' if self.offload else ''}"]
+        for name, network in self.networks.items():
+            leaves = jax.tree.leaves(network)
+            dtype, size = jnp.dtype(getattr(network, "dtype", jnp.float32)), sum(leaf.size for leaf in leaves)
+            stored = "" if leaves[0].dtype == dtype else f", stored in {leaves[0].dtype}"
+            rows.append(f"  {name:9} {size / 1e6:6.1f} M parameters in {dtype}{stored}")
+        return "\n".join([*rows, f"  on {self._devices()}"])
+
+    def _devices(self) -> str:
+        devices = list(self.mesh.devices.flat) if self.mesh else [default_device()]
+        if not self.mesh and not self.offload:
+            leaf = jax.tree.leaves(self.networks["codec"])[0]
+            devices = list(leaf.devices()) if isinstance(leaf, jax.Array) else devices
+        axes = f" as {dict(self.mesh.shape)}" if self.mesh else ""
+        return f"{len(devices)} × {devices[0].device_kind}{axes}"
+
     @property
     def batch_size(self) -> int:
         """Clips that are made side by side unless the caller says how many.
@@ -74,39 +96,54 @@ class Engine:
         ids: Sequence[np.ndarray],
         options: Sequence[Options],
         progress: StageProgress | None = None,
+        hooks: Mapping[str, Hooks] | None = None,
     ) -> list[Generation]:
         """A clip for each item of a batch: its token ids, int32 [≤ max_text], and its options; at least one item.
 
         texts: what the ids were made from, kept in the results. progress: called with (stage, done, in all).
+        hooks: of each stage; what they ask for is in the clips' `outputs`.
         """
-        tokens, timings = self.generate_tokens(ids, options, progress)
+        recorded: dict[str, Recorded] = {}
+        tokens, timings = self.generate_tokens(ids, options, progress, hooks, recorded)
         started = time.perf_counter()
         waveforms = self.run("codec", [t.fine for t in tokens], (), partial(progress, "codec") if progress else None)
         timings["codec"] = time.perf_counter() - started
         rate = self.config.codec.sample_rate
         return [
             Generation(
-                text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, model=self.name, **made._asdict()
+                text=t, seed=o.seed, sample_rate=rate, waveform=w, timings=timings, model=self.name, **made._asdict(),
+                outputs={stage: {name: rows[i] for name, rows in own.items()} for stage, own in recorded.items()},
             )
-            for t, o, w, made in zip(texts, options, waveforms, tokens, strict=True)
-        ]
+            for i, (t, o, w, made) in enumerate(zip(texts, options, waveforms, tokens, strict=True))
+        ]  # fmt: skip
 
     def generate_tokens(
-        self, ids: Sequence[np.ndarray], options: Sequence[Options], progress: StageProgress | None = None
+        self,
+        ids: Sequence[np.ndarray],
+        options: Sequence[Options],
+        progress: StageProgress | None = None,
+        hooks: Mapping[str, Hooks] | None = None,
+        recorded: dict[str, Recorded] | None = None,
     ) -> tuple[list[Tokens], dict[str, float]]:
-        """`generate_clips` without the codec: the tokens of each item, and the seconds of each stage."""
+        """`generate_clips` without the codec: the tokens of each item, and the seconds of each stage.
+
+        recorded: takes, for each stage, the outputs that its hooks ask for.
+        """
         results: dict[str, list[np.ndarray]] = {}
         timings: dict[str, float] = {}
         inputs = ids
         for stage in Tokens._fields:
-            started = time.perf_counter()
-            inputs = self.run(stage, inputs, options, partial(progress, stage) if progress else None)
+            started, own = time.perf_counter(), (hooks or {}).get(stage, NO_HOOKS)
+            outputs = recorded.setdefault(stage, {}) if recorded is not None and own.outputs else None
+            watch = partial(progress, stage) if progress else None
+            inputs = self.run(stage, inputs, options, watch, hooks=own, recorded=outputs)
             results[stage], timings[stage] = list(inputs), time.perf_counter() - started
         return [Tokens(*made) for made in zip(*results.values(), strict=True)], timings
 
     def run(
-        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None = None
-    ) -> list[np.ndarray]:
+        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None = None,
+        *, hooks: Hooks = NO_HOOKS, recorded: Recorded | None = None,
+    ) -> list[np.ndarray]:  # fmt: skip
         """One stage, by the name of its network, over a batch: one array for each item, as the stage documents it.
 
         The codec takes no options. Copies of the first item fill up the mesh, and are dropped from the result.
@@ -120,9 +157,28 @@ class Engine:
             keys = stage_keys([option.seed for option in options], stage)
             settings, voices = [option.settings for option in options], [option.voice for option in options]
             made = _GENERATORS[stage](
-                network, self.config, inputs, keys, settings, voices, progress, policy=self.policy
-            )
+                network, self.config, inputs, keys, settings, voices, progress,
+                hooks=hooks, recorded=recorded, policy=self.policy,
+            )  # fmt: skip
         return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
+
+    def warm_up(self, batch_size: int, settings: Settings, *, scores: bool = False) -> None:
+        """Compile, or load from the compile cache, all that batches of this size run: a clip as short as can be.
+
+        scores: also what ranks takes.
+        """
+        codec, short = self.config.codec, settings.replace(max_seconds=1e-3, allow_early_stop=False)
+        codes = np.zeros((codec.codebooks, 3), np.int32)
+        voice = Voice(semantic=np.zeros(2, np.int32), coarse=codes[: self.config.coarse.codebooks], fine=codes)
+        ids = [np.zeros(1, np.int32)] * batch_size
+        for own in (None, voice):  # their coarse prompts have different lengths
+            options = [Options(voice=own, seed=0, settings=short)] * batch_size
+            tokens, _ = self.generate_tokens(ids, options, lambda *_: None)
+        self.run("codec", [made.fine for made in tokens], ())
+        for _ in self.decode_pieces(tokens[0].fine):
+            pass
+        if scores:
+            self.score_semantic(ids, [made.semantic for made in tokens], options)
 
     def decode(self, codes: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """Codes, int32 [≤ K, T] → waveform, float32 [T · hop], −1 … 1."""

@@ -51,6 +51,8 @@ class Generation(Sound):
     model: str | None = field(default=None, compare=False)  # that made it, as it was given to `Bark.from_pretrained`
     # Seconds per stage, of the whole batch; the first call of a shape compiles.
     timings: Mapping[str, float] = field(compare=False)
+    # By stage and name what `Bark.generate(outputs=…)` asked for: semantic [N, …], coarse [2, T, …], fine [8, T, …].
+    outputs: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict, compare=False)
 
     @property
     def tokens(self) -> Tokens:

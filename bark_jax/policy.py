@@ -4,8 +4,9 @@ Programs take it as a static argument. Nothing else in the package asks which pl
 layout, attention or loops are changed here and in `bark_jax.models.attention`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,32 @@ class Policy:
 
 
 PLAIN = Policy()
+DTYPES = ("float32", "bfloat16", "float16")  # that transformers can compute in, and be held in
+TRANSFORMERS = ("semantic", "coarse", "fine")
+
+DTypes: TypeAlias = str | Mapping[str, str] | None
+"""One of DTYPES for all transformers, or for those that a mapping names; None, and for the others: the default."""
+
+
+def network_dtypes(dtype: DTypes, param_dtype: DTypes, policy: Policy) -> dict[str, dict[str, Any]]:
+    """`dtype` and `param_dtype` of each network: by default what the policy says, and what is computed in.
+
+    The codec is always float32. Raises ValueError for another dtype, and for names of other networks.
+    """
+    computed = _each(dtype, dict.fromkeys(TRANSFORMERS, policy.dtype))
+    held = _each(param_dtype, computed)
+    made = {name: {"dtype": jnp.dtype(computed[name]), "param_dtype": jnp.dtype(held[name])} for name in TRANSFORMERS}
+    return {**made, "codec": {"dtype": jnp.dtype(jnp.float32), "param_dtype": jnp.dtype(jnp.float32)}}
+
+
+def _each(given: DTypes, default: Mapping[str, str]) -> dict[str, str]:
+    chosen = given if isinstance(given, Mapping) else dict.fromkeys(default, given) if given else {}
+    for name, dtype in chosen.items():
+        if name not in TRANSFORMERS:
+            raise ValueError(f"there is a dtype for each of {', '.join(TRANSFORMERS)}, not for {name!r}")
+        if dtype not in DTYPES:
+            raise ValueError(f"a dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
+    return {**default, **chosen}
 
 
 def default_device() -> jax.Device:

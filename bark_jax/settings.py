@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from bark_jax.errors import InputError
 from bark_jax.quoting import did_you_mean, quote
 
 MAX_TEMPERATURE = 1e6  # draws are uniform long before
+
+
+class Overrides(TypedDict, total=False):
+    """Single fields of `Settings`, as keywords."""
+
+    semantic_temperature: float
+    semantic_top_k: int | None
+    semantic_top_p: float | None
+    coarse_temperature: float
+    coarse_top_k: int | None
+    coarse_top_p: float | None
+    fine_temperature: float
+    min_eos_p: float | None
+    allow_early_stop: bool
+    max_seconds: float | None
+    coarse_history: int | None
 
 
 class SettingsError(InputError):

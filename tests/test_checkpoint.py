@@ -33,8 +33,8 @@ from bark_jax.checkpoint import (
     write_network,
 )
 from bark_jax.config import NETWORKS, BarkConfig
-from bark_jax.models.initialisers import random_networks
 from bark_jax.models.parameters import ParameterError, abstract_network, fill, parameter_shapes
+from bark_jax.models.random_networks import random_networks
 from bark_jax.voices.voice import Voice
 
 TINY = BarkConfig.tiny(bias=True)

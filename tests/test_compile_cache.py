@@ -22,7 +22,7 @@ MISS = "PERSISTENT COMPILATION CACHE MISS"
 @pytest.fixture
 def settings() -> Iterator[None]:
     """JAX's settings, put back afterwards."""
-    prefixes = ("jax_compilation_cache_", "jax_persistent_cache_")
+    prefixes = ("jax_compilation_cache_", "jax_persistent_cache_", "jax_enable_compilation_cache")
     before = {name: value for name, value in jax.config.values.items() if name.startswith(prefixes)}
     yield
     for name, value in before.items():
@@ -137,3 +137,55 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     compile_anew(9)
     assert "jit_f-0123-cache" not in programs(tmp_path)
     assert programs(tmp_path)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("of_jax", "choice", "expected"),
+    [
+        ({}, None, [default_folder()]),
+        ({}, True, [default_folder()]),
+        ({}, False, []),
+        ({}, "elsewhere", [Path("elsewhere")]),
+        ({"jax_compilation_cache_dir": "of the user"}, None, []),
+        ({"jax_compilation_cache_dir": "of the user"}, True, [default_folder()]),
+        ({"jax_enable_compilation_cache": False}, None, []),
+        ({"jax_enable_compilation_cache": False}, False, []),
+    ],
+)
+def test_a_model_brings_its_cache_unless_jax_has_one(
+    monkeypatch: pytest.MonkeyPatch, of_jax: dict[str, object], choice: bool | str | None, expected: list[Path]
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(compile_cache, "enable", asked.append)
+    for name, value in ({"jax_compilation_cache_dir": None, "jax_enable_compilation_cache": True} | of_jax).items():
+        jax.config.update(name, value)
+    Bark.from_pretrained("random:tiny", compile_cache=choice)
+    assert asked == expected
+
+
+FROM_PYTHON = """
+import sys
+from pathlib import Path
+from bark_jax import Bark
+bark = Bark.from_pretrained("random:tiny", compile_cache=Path(sys.argv[1]))
+bark.warm_up()
+"""
+
+
+def test_from_python_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    environment = os.environ | {"JAX_EXPLAIN_CACHE_MISSES": "1", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", FROM_PYTHON, str(folder)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for _ in range(2)
+    ]
+    assert MISS in said[0]
+    assert MISS not in said[1]
+    assert programs(folder)

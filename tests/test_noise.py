@@ -53,9 +53,10 @@ def expected() -> dict[str, str]:
 )
 def test_no_setting_of_jax_changes_a_token(environment: dict[str, str], expected: dict[str, str]) -> None:
     flags = "--xla_backend_optimization_level=0"
+    switches = {"XLA_FLAGS": flags, "PYTHONPATH": str(Path(__file__).parent), "JAX_ENABLE_COMPILATION_CACHE": "0"}
     done = subprocess.run(
         [sys.executable, __file__], capture_output=True, text=True, check=False,
-        env=os.environ | environment | {"XLA_FLAGS": flags, "PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | environment | switches,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected

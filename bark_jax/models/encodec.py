@@ -18,6 +18,7 @@ from jax import Array
 
 from bark_jax.config import EncodecConfig
 from bark_jax.models.convolution import convolve
+from bark_jax.models.initialisers import draw_codec
 from bark_jax.models.layers import project
 
 LSTMState = tuple[Array, Array]  # hidden and cell, each [B, C]
@@ -262,16 +263,18 @@ def nearest(vectors: Array, table: Array) -> Array:
 class Encodec(nnx.Module):
     """The codec."""
 
-    def __init__(self, config: EncodecConfig) -> None:
+    def __init__(self, config: EncodecConfig, *, rngs: nnx.Rngs | int | None = 0) -> None:
+        """rngs: of the first weights (see `models.initialisers`), or a seed; None for zeros, to be filled."""
         self.encoder = Encoder(config)
         self.quantizer = Quantizer(config)
         self.decoder = Decoder(config)
         self.hop = config.hop  # samples per frame
+        draw_codec(self, rngs)
 
     def encode(self, waveform: Array) -> Array:
         """Mono waveform [B, samples] float32 → codes [B, K, ⌈samples / hop⌉] int32.
 
-        Samples that do not fill the last frame are continued by reflection, in every layer anew, as transformers does.
+        Samples that do not fill the last frame are continued by reflection, in every layer again, as transformers does.
         """
         return self.quantizer.encode(self.encoder(waveform[..., None]))
 

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from bark_jax.config import FineGPTConfig
 from bark_jax.models import attention
+from bark_jax.models.initialisers import draw_transformer
 from bark_jax.models.layers import Block, LayerNorm, project
 from bark_jax.policy import PLAIN, Policy
 
@@ -22,8 +23,10 @@ class FineGPT(nnx.Module):
     """
 
     def __init__(
-        self, config: FineGPTConfig, *, param_dtype: DTypeLike = jnp.float32, dtype: DTypeLike = jnp.float32
-    ) -> None:
+        self, config: FineGPTConfig, *, rngs: nnx.Rngs | int | None = 0, param_dtype: DTypeLike = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
+    ) -> None:  # fmt: skip
+        """rngs: of the first weights (see `models.initialisers`), or a seed; None for zeros, to be filled."""
         dtypes = {"param_dtype": param_dtype, "dtype": dtype}
         self.code_embeddings = nnx.Param(jnp.zeros((config.codebooks, config.vocab, config.width), param_dtype))
         self.position_embedding = nnx.Param(jnp.zeros((config.block_size, config.width), param_dtype))
@@ -33,6 +36,7 @@ class FineGPT(nnx.Module):
         self.norm = LayerNorm(config.width, bias=True, **dtypes)
         self.config = config
         self.dtype = dtype
+        draw_transformer(self, config.layers, rngs)
 
     def __call__(self, codes: Array, codebook: Array | int, policy: Policy = PLAIN) -> Array:
         """Codes [B, K, T] int32 and the codebook to predict, 1 … K − 1 → float32 logits [B, T, V]."""

@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from bark_jax.config import GPTConfig
 from bark_jax.models import attention
 from bark_jax.models.attention import KVCache, LayerCache
+from bark_jax.models.initialisers import draw_transformer
 from bark_jax.models.layers import Block, LayerNorm, Linear, project
 from bark_jax.policy import PLAIN, Policy
 
@@ -24,8 +25,10 @@ class GPT(nnx.Module):
     """Causal transformer with learned absolute positions and an untied head."""
 
     def __init__(
-        self, config: GPTConfig, *, param_dtype: DTypeLike = jnp.float32, dtype: DTypeLike = jnp.float32
-    ) -> None:
+        self, config: GPTConfig, *, rngs: nnx.Rngs | int | None = 0, param_dtype: DTypeLike = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
+    ) -> None:  # fmt: skip
+        """rngs: of the first weights (see `models.initialisers`), or a seed; None for zeros, to be filled."""
         dtypes = {"param_dtype": param_dtype, "dtype": dtype}
         self.token_embedding = nnx.Param(jnp.zeros((config.input_vocab, config.width), param_dtype))
         self.position_embedding = nnx.Param(jnp.zeros((config.block_size, config.width), param_dtype))
@@ -37,6 +40,7 @@ class GPT(nnx.Module):
         self.head = Linear(config.width, config.output_vocab, bias=False, **dtypes)
         self.config = config
         self.dtype = dtype
+        draw_transformer(self, config.layers, rngs)
 
     def embed(self, tokens: Array) -> Array:
         """Token ids [...] → embeddings without positions, float32 [..., C]."""

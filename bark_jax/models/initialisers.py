@@ -1,58 +1,78 @@
-"""Random weights for all four networks."""
+"""First weights of a network that is to be trained, drawn as its authors drew theirs."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from bark_jax.config import NETWORKS, BarkConfig
-from bark_jax.models.parameters import Put, abstract_network, fill, parameters
-from bark_jax.sharding import put_parameter
+Shape: TypeAlias = tuple[int, ...]
+Initialiser: TypeAlias = Callable[[Array, Shape, DTypeLike], Array]  # (typed key, shape, dtype) → a parameter
+
+_DEVIATION = 0.02  # GPT-2's, of all weights and embeddings
 
 
-def random_networks(
-    config: BarkConfig,
-    key: Array,
-    *,
-    param_dtype: DTypeLike = jnp.float32,
-    dtype: DTypeLike = jnp.float32,
-    put: Put = put_parameter,
-) -> dict[str, nnx.Module]:
-    """All four networks with random weights from a typed key: the same numbers, rounded, whatever the dtypes.
+def draw_transformer(network: nnx.Module, layers: int, rngs: nnx.Rngs | int | None) -> None:
+    """Give a transformer GPT-2's first weights, in place, from keys or a seed; None leaves it as it is.
 
-    put: where each parameter goes, by default to the default device.
+    Normal with a deviation of 0.02, that of each block's two outputs into the residual stream divided by √(2 · layers);
+    biases are 0, scales of norms 1.
     """
-    dtypes: dict[str, DTypeLike] = {"param_dtype": param_dtype, "dtype": dtype}
-    return {name: random_network(config, name, key, put=put, **dtypes) for name in NETWORKS}
+
+    def of(path: str) -> Initialiser | None:
+        if path.endswith((".bias", ".scale")):
+            return None
+        residual = path.endswith(("attention_out.weight", "mlp_out.weight"))
+        return jax.nn.initializers.normal(_DEVIATION / math.sqrt(2 * layers) if residual else _DEVIATION)
+
+    _draw(network, of, rngs)
 
 
-def random_network(
-    config: BarkConfig,
-    name: str,
-    key: Array,
-    *,
-    param_dtype: DTypeLike = jnp.float32,
-    dtype: DTypeLike = jnp.float32,
-    put: Put = put_parameter,
-) -> nnx.Module:
-    """The network `name` of `random_networks`."""
-    # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, NETWORKS.index(name)))))
-    abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
-    shapes = parameters(abstract).items()
-    return fill(abstract, {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes})
+def draw_codec(codec: nnx.Module, rngs: nnx.Rngs | int | None) -> None:
+    """Give a codec PyTorch's first weights, in place, as `draw_transformer` does.
+
+    Uniform, ± 1 / √fan-in; biases are 0; codewords are normal.
+    """
+
+    def of(path: str) -> Initialiser | None:
+        if path.endswith(".bias"):
+            return None
+        if path.endswith("codebooks"):
+            return jax.nn.initializers.normal(1.0)
+        return _uniform_kernel if path.endswith(".kernel") else _uniform_rows
+
+    _draw(codec, of, rngs)
 
 
-def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-    """Zero biases, unit scales, GPT-2's deviation of 0.02; a codec whose noise is loud enough and does not clip."""
-    kind = path.rpartition(".")[2]
-    if kind in ("bias", "scale"):
-        return np.full(leaf.shape, kind == "scale", leaf.dtype)
-    fan_in = math.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
-    values = rng.standard_normal(leaf.shape, np.float32)
-    values *= 0.85 * fan_in**-0.5 if network == "codec" else 0.02
-    return values.astype(leaf.dtype, copy=False)
+def _uniform_kernel(key: Array, shape: Shape, dtype: DTypeLike) -> Array:
+    """Kernel [k, I, O]."""
+    bound = 1 / math.sqrt(math.prod(shape[:-1]))
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _uniform_rows(key: Array, shape: Shape, dtype: DTypeLike) -> Array:
+    """Weight [O, I]."""
+    bound = 1 / math.sqrt(shape[-1])
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _draw(network: nnx.Module, of: Callable[[str], Initialiser | None], rngs: nnx.Rngs | int | None) -> None:
+    if rngs is None:
+        return
+    rngs = nnx.Rngs(rngs) if isinstance(rngs, int) else rngs
+    for path, parameter in _parameters(network):
+        initialiser = of(path)
+        if initialiser is not None:
+            value = initialiser(rngs.params(), parameter.shape, jnp.float32)
+            parameter[...] = value.astype(parameter.dtype)
+
+
+def _parameters(network: nnx.Module) -> Iterator[tuple[str, Any]]:
+    """Dotted path and variable of every parameter."""
+    for path, node in nnx.iter_graph(network):
+        if isinstance(node, nnx.Param):
+            yield ".".join(map(str, path)), node

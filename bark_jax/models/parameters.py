@@ -31,12 +31,12 @@ def abstract_network(
 
     param_dtype and dtype are those of the parameters and of the computation; the codec ignores both and is float32.
     """
-    dtypes: dict[str, Any] = {"param_dtype": jnp.dtype(param_dtype), "dtype": jnp.dtype(dtype)}
+    dtypes: dict[str, Any] = {"rngs": None, "param_dtype": jnp.dtype(param_dtype), "dtype": jnp.dtype(dtype)}
     builders = {
         "semantic": lambda: GPT(config.semantic.gpt, **dtypes),
         "coarse": lambda: GPT(config.coarse.gpt, **dtypes),
         "fine": lambda: FineGPT(config.fine.gpt, **dtypes),
-        "codec": lambda: Encodec(config.codec),
+        "codec": lambda: Encodec(config.codec, rngs=None),
     }
     network: nnx.Module = nnx.eval_shape(builders[name])
     return network

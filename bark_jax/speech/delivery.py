@@ -5,9 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from bark_jax.settings import SettingsError
+from bark_jax.settings import Overrides, SettingsError
 from bark_jax.speech.joining import Join
 from bark_jax.speech.script import Pauses
+
+
+class SpeakOverrides(Overrides, total=False):
+    """Single fields of `Settings` and `Delivery`, as keywords."""
+
+    keep_voice: Literal["fixed", "rolling", "first"]
+    language: str | None
+    clean: bool
+    pauses: Pauses
+    join: Join
+    batch_size: int | None
+    best_of: int
+
 
 FOR_CUTTING = ("clean", "language", "pauses")  # fields that are about the text
 KEEP_VOICE = ("fixed", "rolling", "first")

@@ -28,6 +28,7 @@ from bark_jax.stages.coarse_plan import (
     KEEP,
     PREFILL_SEMANTIC,
     Plan,
+    by_codebook,
     capacity,
     coarse_history,
     coarse_steps,
@@ -64,8 +65,8 @@ def generate_coarse(
 
     semantic: one int array [N] per item. keys [B]: one typed key per item (`stages.noise`). Returns one int32 array
     [2, T] per item, T = ⌊N·r/2⌋ with r = 3.006 flat coarse tokens per semantic token. `progress` is called with (steps,
-    all steps). recorded: takes the outputs that the hooks ask for, in the order of the flat tokens. policy: by default
-    that of the weights' device.
+    all steps). recorded: takes the outputs that the hooks ask for, [2, T, …] each. policy: by default that of the
+    weights' device.
     """
     voices, policy, rules = voices or [None] * len(semantic), policy or Policy.of(gpt), config.coarse
     histories = [coarse_history(config, voice, s) for voice, s in zip(voices, settings, strict=True)]
@@ -87,7 +88,7 @@ def generate_coarse(
         if progress:
             progress(min(int(state.step), max(steps)), max(steps))
     generated = fetch(state.kept)[:, rules.max_history :]
-    record(recorded, state.outputs, lambda row, index: row[: steps[index]])
+    record(recorded, state.outputs, lambda row, index: by_codebook(config, row[: steps[index]]))
     return [unflatten_codes(config, row[:count]) for row, count in zip(generated, steps, strict=True)]
 
 

@@ -115,7 +115,13 @@ def flatten_codes(config: BarkConfig, codes: np.ndarray) -> np.ndarray:
 
 def unflatten_codes(config: BarkConfig, flat: np.ndarray) -> np.ndarray:
     """Interleaved token ids [2·T] → codes [2, T]."""
-    return np.ascontiguousarray((flat.reshape(-1, config.coarse.codebooks) - _offsets(config)).T)
+    return by_codebook(config, flat) - _offsets(config)[:, None]
+
+
+def by_codebook(config: BarkConfig, flat: np.ndarray) -> np.ndarray:
+    """What belongs to interleaved tokens, [2·T, …] → [2, T, …]."""
+    rows = flat.reshape(-1, config.coarse.codebooks, *flat.shape[1:])
+    return np.ascontiguousarray(rows.swapaxes(0, 1))
 
 
 def _offsets(config: BarkConfig) -> np.ndarray:

@@ -48,7 +48,7 @@ Sampler: TypeAlias = Callable[[Array, Array], Array]
 Recorded: TypeAlias = dict[str, list[np.ndarray]]
 """Names of outputs → an array for each item of the batch, its first axis the item's tokens."""
 
-ForStages: TypeAlias = "Processor | Sequence[Processor] | Mapping[str, Processor | Sequence[Processor]]"
+ForStages: TypeAlias = Processor | Sequence[Processor] | Mapping[str, Processor | Sequence[Processor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ NO_HOOKS = Hooks()
 
 
 def hooks_by_stage(
-    logits_processors: "ForStages | None", sampler: "Sampler | Mapping[str, Sampler] | None", outputs: Collection[str]
+    logits_processors: ForStages | None, sampler: Sampler | Mapping[str, Sampler] | None, outputs: Collection[str]
 ) -> dict[str, Hooks]:
     """What `Bark.generate` is given, for each stage: a mapping names them, anything else is for those of DECODING.
 

@@ -16,8 +16,8 @@ from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
 from bark_jax.loading import resolve
-from bark_jax.models.initialisers import random_network
 from bark_jax.models.parameters import map_parameters
+from bark_jax.models.random_networks import random_network
 from bark_jax.training.codec import sample_codebooks
 from bark_jax.training.feed import facts
 from bark_jax.training.prepare import SPEAKING, has_learned_tokens

@@ -10,8 +10,8 @@ from flax import nnx
 
 from bark_jax import BarkConfig, Settings, Voice
 from bark_jax.checkpoint import write_model_folder
-from bark_jax.models.initialisers import random_networks
 from bark_jax.models.parameters import map_parameters
+from bark_jax.models.random_networks import random_networks
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training import (
     CodecTraining,
