@@ -106,6 +106,16 @@ def pad_batch(items: Sequence[T], mesh: Mesh | None) -> list[T]:
     return [*items, *list(items[:1]) * missing]
 
 
+def is_first_host() -> bool:
+    """Whether this process is the one that writes files; there is one such among those of a program."""
+    return jax.process_index() == 0
+
+
+def wait_for_hosts(point: str) -> None:
+    """Until all processes of the program are at the point of that name; nothing in a single one."""
+    multihost_utils.sync_global_devices(point)
+
+
 def fetch(array: Array) -> np.ndarray:
     """The whole array, also where other hosts hold parts of it; then all of them must fetch it."""
     if array.is_fully_addressable:

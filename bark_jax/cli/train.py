@@ -1,6 +1,10 @@
 """`bark-jax train`: a network of a model, from prepared data."""
 
 import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bark_jax.cli.console import note
@@ -26,4 +30,22 @@ def _run(options: argparse.Namespace) -> None:
     from bark_jax.training.run import run_training  # imports JAX, once the settings are known to be good
 
     use_compile_cache(options)
-    run_training(config, options.stage, restart=options.restart, say=note)
+    with _quiet_checkpoints():
+        run_training(config, options.stage, restart=options.restart, say=note)
+
+
+@contextmanager
+def _quiet_checkpoints() -> Iterator[None]:
+    """Orbax logs what it then raises, and drops writes that fail after the first: neither is news to the user.
+
+    Changes logging and the report of lost exceptions for the whole process, so it is for the command, not the library.
+    """
+    logger, report = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda lost: None if str(lost.exc_value) == "Event loop is closed" else report(lost)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        sys.unraisablehook = report

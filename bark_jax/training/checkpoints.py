@@ -6,10 +6,7 @@ checkpoints/<steps taken>/   one of Orbax's folders, which appears under its nam
     run                      JSON: what the run is; another one cannot resume here
 """
 
-import logging
 import shutil
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +21,6 @@ from bark_jax.quoting import shorten
 from bark_jax.sharding import fetch
 from bark_jax.training.step import TrainState
 
-_PATIENCE = 1.0  # seconds for other failures of a checkpoint to end, unreported
-
 
 class Checkpoints:
     """The checkpoints in a folder, written in the background; leaving the block waits for the last one.
@@ -37,13 +32,12 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int, run: Mapping[str, Any]) -> None:
         import orbax.checkpoint as ocp  # of use in training only
 
-        self.folder, self._run, self._orbax, self._quiet = folder.absolute(), dict(run), ocp, _quiet()
+        self.folder, self._run, self._orbax = folder.absolute(), dict(run), ocp
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         with _naming(self.folder, "write to"):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> Self:
-        self._quiet.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -51,11 +45,8 @@ class Checkpoints:
             with _naming(self.folder, "write to"):
                 self._manager.close()
         except RunError:
-            time.sleep(_PATIENCE)
             if error is None:  # else that error is the one to report
                 raise
-        finally:
-            self._quiet.__exit__(None, None, None)
 
     @property
     def newest(self) -> int | None:
@@ -142,17 +133,3 @@ def _naming(folder: Path, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise RunError(f"cannot {what} {folder}: {shorten(error)}; earlier checkpoints are whole") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Orbax logs what it then raises, and drops writes that fail after the first."""
-    logger, report = logging.getLogger("absl"), sys.unraisablehook
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda lost: None if str(lost.exc_value) == "Event loop is closed" else report(lost)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        sys.unraisablehook = report

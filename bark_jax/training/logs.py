@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from bark_jax.errors import RunError
 from bark_jax.files import replacing
+from bark_jax.sharding import is_first_host
 from bark_jax.training.step import Metrics
 
 METRICS = "metrics.jsonl"
@@ -46,14 +47,18 @@ class Meter:
 class Log:
     """The log of a run of `steps` steps, in its folder, from `step` on: entries of later steps are removed.
 
-    say: is given the lines for people. Raises RunError when the files cannot be written.
+    say: is given the lines for people. Of several processes the first one writes and says everything. Raises RunError
+    when the files cannot be written.
     """
 
     def __init__(self, folder: Path, *, step: int, steps: int, say: Callable[[str], None]) -> None:
         import tensorboardX.event_file_writer as tensorboard  # of use in training only
 
-        self.folder, self.step, self.steps, self.say = folder, step, steps, say
+        self.folder, self.step, self.steps, self._say = folder, step, steps, say
         self._since = time.monotonic()
+        self._writes = is_first_host()
+        if not self._writes:
+            return
         with _naming(folder):
             (folder / EVENTS).mkdir(parents=True, exist_ok=True)
             _forget(folder / METRICS, step)
@@ -66,6 +71,8 @@ class Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not self._writes:
+            return
         try:
             with _naming(self.folder):
                 self._metrics.close()
@@ -73,6 +80,11 @@ class Log:
         except RunError:
             if error is None:  # else that error is the one to report
                 raise
+
+    def say(self, line: str) -> None:
+        """A line for people."""
+        if self._writes:
+            self._say(line)
 
     def restart_clock(self, step: int) -> None:
         """Speed is measured from this step on: what is over was compiling, or validation."""
@@ -98,6 +110,8 @@ class Log:
     def _write(self, step: int, values: Mapping[str, float], group: str) -> None:
         from tensorboardX.proto.summary_pb2 import Summary
 
+        if not self._writes:
+            return
         tags = [(f"{group}/{name.removeprefix('validation_')}", value) for name, value in values.items()]
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in tags])
         with _naming(self.folder):

@@ -24,7 +24,7 @@ from bark_jax import checkpoint
 from bark_jax.errors import DivergenceError, RunError, TrainingError
 from bark_jax.interrupts import noticing_ctrl_c
 from bark_jax.models.parameters import parameters
-from bark_jax.sharding import fetch
+from bark_jax.sharding import fetch, is_first_host, wait_for_hosts
 from bark_jax.text import load_tokenizer
 from bark_jax.training.batches import Batch, CodecBatch
 from bark_jax.training.checkpoints import Checkpoints
@@ -69,8 +69,9 @@ def run_training(
     """Train one network, one of `NETWORKS`, and write it into the model's folder: the path of its file.
 
     clips: in place of those in `config.data`: waveforms for the codec, else `Clip`s. restart: forget the run that is in
-    the folder. mesh: several devices, see `bark_jax.sharding`. transform, loss: an optimiser and a loss of one's own,
-    see `Trainer`; a run continues with those it was begun with. say: is called with each line of the log.
+    the folder. mesh: several devices, see `bark_jax.sharding`; several processes share the folders, and the first of
+    them writes the model, the log and the samples. transform, loss: an optimiser and a loss of one's own, see
+    `Trainer`; a run continues with those it was begun with. say: is called with each line of the log.
 
     Ctrl-C saves a checkpoint, then raises KeyboardInterrupt. Raises TrainingError for what cannot be trained, and of
     its kinds RunError for what cannot be written or read in the folder of the run, and DivergenceError when the loss is
@@ -87,9 +88,11 @@ def run_training(
     check_codec(config, clips)
     check_semantic_tokens(config, stage, clips)
     with _locked(config.run):
-        prepare_model(config)
-        if restart:
-            _clear(config.run)
+        if is_first_host():
+            prepare_model(config)
+            if restart:
+                _clear(config.run)
+        wait_for_hosts("model and run folders are ready")
         return _train(trainer, config, clips, restart, say)
 
 
@@ -114,10 +117,11 @@ def _train(trainer: Trainer, config: RunConfig, clips: Sequence[Any], restart: b
     store = Checkpoints(config.run / CHECKPOINTS, keep=schedule.keep, run=identity(trainer, config, clips))
     with feed, store:
         state, frozen, meter = _begin(trainer, config, feed, store, restart)
-        keep_semantic_tokens(config, trainer.stage, clips)
+        if is_first_host():
+            keep_semantic_tokens(config, trainer.stage, clips)
         step = int(state.step)
-        say(_describe(trainer, config, len(training), len(held_out), step))
         with Log(config.run, step=step, steps=config.train.steps, say=say) as log:
+            log.say(_describe(trainer, config, len(training), len(held_out), step))
             loop = _Loop(
                 trainer=trainer, config=config, frozen=frozen, feed=feed, store=store, log=log, meter=meter,
                 validation=validation, samples=samples, step=step,
@@ -243,10 +247,16 @@ class _Loop:
         trainer = self.trainer
         network = parameters(trainer.network(state, self.frozen))
         tensors = ((path, np.array(fetch(value))) for path, value in network.items())
-        try:
-            return checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
-        except checkpoint.CheckpointError as error:
-            raise RunError(f"{error}; the checkpoints in {self.store.folder} are whole") from error
+        if is_first_host():
+            try:
+                checkpoint.write_network(self.config.model, trainer.stage, trainer.config, tensors)
+            except checkpoint.CheckpointError as error:
+                raise RunError(f"{error}; the checkpoints in {self.store.folder} are whole") from error
+        else:
+            for _ in tensors:  # fetching needs all processes
+                pass
+        wait_for_hosts(f"exported at step {self.step}")
+        return self.config.model / f"{trainer.stage}.safetensors"
 
     def _stop(self, state: TrainState) -> None:
         self._save(state)

@@ -17,7 +17,7 @@ from bark_jax.bark import Bark
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.errors import RunError
 from bark_jax.models.parameters import abstract_network
-from bark_jax.sharding import put_parameter
+from bark_jax.sharding import is_first_host, put_parameter
 from bark_jax.stages.codec import decode_codes, encode_waveform
 from bark_jax.training.dataset import Clip
 from bark_jax.training.step import Trainer
@@ -34,12 +34,14 @@ class Samples:
     sample_rate: int  # Hz
 
     def write(self, folder: Path, network: nnx.Module) -> None:
-        """A .wav file for each clip, named after it. Raises RunError."""
+        """A .wav file for each clip, named after it; all processes speak, the first one writes. Raises RunError."""
+        waveforms = {name: self.speak(network, clip) for name, clip in self.clips.items()}
+        if not is_first_host():
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, clip in self.clips.items():
-                file = folder / Path(name.replace("/", "-")).with_suffix(".wav")
-                write_audio(file, self.speak(network, clip), self.sample_rate)
+            for name, waveform in waveforms.items():
+                write_audio(folder / Path(name.replace("/", "-")).with_suffix(".wav"), waveform, self.sample_rate)
         except (OSError, AudioError) as error:
             raise RunError(f"cannot write samples into {folder}: {error}") from error
 
