@@ -50,6 +50,7 @@ def test_a_models_voices_are_listed_with_the_librarys(capsys: pytest.CaptureFixt
     assert run(capsys, "voices", "list", "--model", "random:tiny")[1] == out
 
 
+@pytest.mark.filterwarnings("always::bark_jax.voices.errors.VoiceAdjusted")
 def test_a_models_own_voices_go_first(capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     networks = {
@@ -63,7 +64,9 @@ def test_a_models_own_voices_go_first(capsys: pytest.CaptureFixture[str], kept: 
     assert [(entry["name"], entry["source"], entry["language"], entry["default"]) for entry in entries] == [
         ("ana", "model", None, True), ("v2/de_speaker_3", "model", "de", False), ("broken", "library", None, False),
     ]  # fmt: skip
-    shown = json.loads(run(capsys, "voices", "--model", str(model), "show", "ana", "--json")[1])
+    _, out, err = run(capsys, "voices", "--model", str(model), "show", "ana", "--json")
+    assert f"the model's own voice, not that of your library: to use that one, give its path, {kept / 'ana.npz'}" in err
+    shown = json.loads(out)
     assert (shown["source"], shown["semantic_tokens"]) == ("model", 40)
     assert run(capsys, "voices", "save", "v2/de_speaker_3", "mine", "--model", str(model))[0] == 0
     assert read_metadata(kept / "mine.npz").language == "de"

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bark_jax.config import BarkConfig
-from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.errors import VoiceAdjusted, VoiceError
 from bark_jax.voices.library import (
     Located,
     catalogue,
@@ -249,10 +249,13 @@ def test_a_library_that_cannot_be_made_is_named(library: Path) -> None:
 def test_the_models_own_voice_goes_first(folder: Path, library: Path) -> None:
     save_voice(mine(), "announcer")
     save_voice(mine(), "v2/zh_speaker_0")
-    assert_same(find_voice("announcer", folder, TINY), arrays())
+    with pytest.warns(VoiceAdjusted, match=r"announcer is the model's own voice, not that of your library.*npz"):
+        assert_same(find_voice("announcer", folder, TINY), arrays())
     assert_same(find_voice("announcer", None, TINY), arrays(tokens=40))
     assert_same(find_voice("v2/zh_speaker_0", folder, TINY), arrays(tokens=40))
-    assert locate("announcer", folder) == Located(name="announcer", source="model", path=folder / "announcer.npz")
+    with pytest.warns(VoiceAdjusted):
+        found = locate("Announcer", folder)
+    assert found == Located(name="announcer", source="model", path=folder / "announcer.npz")
 
 
 def test_published_names_tell_their_language(folder: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from bark_jax.arrays import open_plain
 from bark_jax.config import BarkConfig
 from bark_jax.files import check_writable
 from bark_jax.quoting import quote
-from bark_jax.voices.errors import VoiceError
+from bark_jax.voices.errors import VoiceAdjusted, VoiceError
 from bark_jax.voices.metadata import VoiceMetadata
 from bark_jax.voices.names import DEFAULT_FILE, NO_VOICE, VOICE_NAMES, check_name, named_language, spellings
 from bark_jax.voices.reading import find_file, is_voice_file, read_metadata
@@ -117,11 +118,12 @@ def locate(spec: str, folder: Path | None = None, library: Path | None = None, *
 
     A name as it is spelled goes first, then a file (see `reading.find_file`), then a name in another spelling (see
     `names.fold`). builtin: look among the built-in model's voices last. Raises VoiceError, with near names for an
-    unknown one.
+    unknown one; warns with VoiceAdjusted where the library has another voice of the same name as the model.
     """
     places = _places(folder, library, builtin)
     for source, place in places.items():
         if spec in _scan(place) and (path := place / f"{spec}.npz").is_file():
+            _warn_if_hidden(spec, source, places)
             return Located(name=spec, source=source, path=path)
     if (file := find_file(spec)) is not None:
         return Located(name=spec, source="file", path=file)
@@ -131,12 +133,21 @@ def locate(spec: str, folder: Path | None = None, library: Path | None = None, *
         if len(alike) > 1:
             raise VoiceError(f"{quote(spec)} may be {' or '.join(alike)}: give the name as it is spelled")
         if alike:
+            _warn_if_hidden(alike[0], source, places)
             return Located(name=alike[0], source=source, path=place / f"{alike[0]}.npz")
     if problem := _elsewhere(spec):
         raise VoiceError(problem)
     if is_voice_file(spec):  # for the reader to say what is wrong with it
         return Located(name=spec, source="file", path=Path(spec))
     raise VoiceError(_unknown(spec, [name for place in places.values() for name in _scan(place)]))
+
+
+def _warn_if_hidden(name: str, source: Source, places: Mapping[Source, Path]) -> None:
+    """Of a voice in the library, saved without a model's name, that a model's own voice now replaces."""
+    if source == "model" and name in _scan(places["library"]):
+        path = places["library"] / f"{name}.npz"
+        message = f"{name} is the model's own voice, not that of your library: to use that one, give its path, {path}"
+        warnings.warn(message, VoiceAdjusted, stacklevel=3)
 
 
 def _elsewhere(spec: str) -> str | None:
