@@ -5,7 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from huggingface_hub import HfApi
@@ -13,13 +13,12 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from bark_jax.checkpoint import CheckpointError, is_vacant, write_checkpoint
 from bark_jax.config import NETWORKS
+from bark_jax.engine import Engine
+from bark_jax.frontend import Frontend
 from bark_jax.loading import converter
 from bark_jax.models.parameters import parameters
 from bark_jax.voices.library import default_name, list_voices
 from bark_jax.voices.voice import Voice
-
-if TYPE_CHECKING:
-    from bark_jax.bark import Bark
 
 LAYOUTS = ("bark_jax", "huggingface", "suno")
 _SEMANTIC_CLUSTERS = "semantic_tokens.npz"  # beside the voices of a model that was trained here
@@ -33,26 +32,26 @@ processor, model = AutoProcessor.from_pretrained("{name}"), BarkModel.from_pretr
 audio = model.generate(**processor("Hello."))"""
 
 
-def save(bark: "Bark", folder: Path, layout: str) -> None:
+def save(engine: Engine, frontend: Frontend, folder: Path, layout: str) -> None:
     """See `Bark.save_pretrained`."""
     if layout not in LAYOUTS:
         raise CheckpointError(f"there is no layout {layout!r}: choose from {', '.join(LAYOUTS)}")
     if not is_vacant(folder):
         raise CheckpointError(f"{folder} exists already: delete it or choose another name")
-    networks = {name: parameters(bark.engine.networks[name]) for name in NETWORKS}
-    tokenizer = bark.tokenizer.to_str()
-    default_voice = default_name(bark.voice_folder) if bark.voice_folder else None
+    networks = {name: parameters(engine.networks[name]) for name in NETWORKS}
+    tokenizer = frontend.tokenizer.to_str()
+    default_voice = default_name(frontend.voice_folder) if frontend.voice_folder else None
     if layout != "bark_jax":
         if default_voice:
             warnings.warn(f"this layout has no default voice: give voice={default_voice!r} then", stacklevel=3)
         export = converter().export_checkpoint
-        export(folder, layout, bark.config, networks, tokenizer_json=tokenizer, voices=_voices(bark))
+        export(folder, layout, frontend.config, networks, tokenizer_json=tokenizer, voices=_voices(frontend))
         return
     write_checkpoint(
-        folder, bark.config, {name: _arrays(values) for name, values in networks.items()}, tokenizer_json=tokenizer,
-        voices=_voices(bark), default_voice=default_voice, dtype=_dtype(networks),
+        folder, frontend.config, {name: _arrays(values) for name, values in networks.items()}, tokenizer_json=tokenizer,
+        voices=_voices(frontend), default_voice=default_voice, dtype=_dtype(networks),
     )  # fmt: skip
-    clusters = bark.voice_folder.parent / _SEMANTIC_CLUSTERS if bark.voice_folder else None
+    clusters = frontend.voice_folder.parent / _SEMANTIC_CLUSTERS if frontend.voice_folder else None
     if clusters and clusters.is_file():
         shutil.copy(clusters, folder)
 
@@ -67,18 +66,21 @@ def _dtype(networks: dict[str, dict[str, Any]]) -> str:
     return "bfloat16" if found == {"bfloat16"} else "float32"
 
 
-def _voices(bark: "Bark") -> Iterator[tuple[str, Voice]]:
-    if bark.voice_folder is not None:
-        for name in list_voices(bark.voice_folder):
-            yield name, Voice.load(bark.voice_folder / f"{name}.npz", bark.config)
+def _voices(frontend: Frontend) -> Iterator[tuple[str, Voice]]:
+    if frontend.voice_folder is not None:
+        for name in list_voices(frontend.voice_folder):
+            yield name, Voice.load(frontend.voice_folder / f"{name}.npz", frontend.config)
 
 
-def push(bark: "Bark", repo_id: str, layout: str, private: bool | None, token: str | None, message: str | None) -> str:
+def push(
+    engine: Engine, frontend: Frontend, repo_id: str, layout: str, private: bool | None, token: str | None,
+    message: str | None,
+) -> str:  # fmt: skip
     """See `Bark.push_to_hub`."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        save(bark, folder, layout)
-        (folder / "README.md").write_text(model_card(bark, repo_id, layout), encoding="utf-8")
+        save(engine, frontend, folder, layout)
+        (folder / "README.md").write_text(model_card(engine, frontend, repo_id, layout), encoding="utf-8")
         api = HfApi(token=token)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
@@ -93,15 +95,17 @@ def push(bark: "Bark", repo_id: str, layout: str, private: bool | None, token: s
     return str(done.commit_url)
 
 
-def model_card(bark: "Bark", name: str, layout: str) -> str:
+def model_card(engine: Engine, frontend: Frontend, name: str, layout: str) -> str:
     """README.md of a repository: metadata that the hub reads, sizes, how to load the model. The license is yours."""
     library = "transformers" if layout == "huggingface" else "bark_jax"
-    networks = {network: parameters(bark.engine.networks[network]) for network in NETWORKS}
+    networks = {network: parameters(engine.networks[network]) for network in NETWORKS}
     sizes = "\n".join(
         f"| {network} | {sum(int(np.prod(value.shape)) for value in values.values()):,} |"
         for network, values in networks.items()
     )
-    voices = ", ".join(f"`{voice}`" for voice in list_voices(bark.voice_folder)[:20]) if bark.voice_folder else ""
+    voices = (
+        ", ".join(f"`{voice}`" for voice in list_voices(frontend.voice_folder)[:20]) if frontend.voice_folder else ""
+    )
     example = (_TRANSFORMERS if layout == "huggingface" else _OURS).format(name=name)
     return f"""---
 library_name: {library}
@@ -115,7 +119,7 @@ tags:
 # {name.rpartition("/")[2]}
 
 A [Bark](https://github.com/suno-ai/bark) model, saved by bark_jax in the layout `{layout}`; audio at
-{bark.config.codec.sample_rate} Hz.
+{frontend.config.codec.sample_rate} Hz.
 
 ```python
 {example}
