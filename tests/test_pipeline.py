@@ -119,7 +119,7 @@ def test_end_of_sequence_first_gives_an_empty_clip_and_a_warning(bark: Bark, tmp
         assert bark.text_to_semantic("Hello", settings=Settings(min_eos_p=1e-9)).shape == (0,)
 
 
-@pytest.mark.parametrize("seconds", [1e-9, 1e308])
+@pytest.mark.parametrize("seconds", [0.03, 1e308])
 def test_any_maximal_duration_is_some_number_of_tokens(bark: Bark, seconds: float) -> None:
     settings = Settings(max_seconds=seconds, allow_early_stop=False)
     assert len(bark.text_to_semantic("Hello", settings=settings)) == (1 if seconds < 1 else 768)
