@@ -4,13 +4,15 @@ What a file is shows in its content, not in its name:
 
 - JSON, one object a line (`metadata.jsonl`, NeMo's manifests) or one array of objects;
 - delimited text with a header: commas, tabs (Common Voice), semicolons or bars;
-- the same without a header, when its first column names recordings: `id|text|normalised text` (LJSpeech),
-  `path|text`, `path|speaker|text` and `path|text|speaker`.
+- the same without a header, when its first column names recordings: `id|text|normalised text` (LJSpeech), with columns
+  of labels such as `path|speaker|language|text`; also `id text` (LibriSpeech, Kaldi) and `id:text` (JSUT).
 """
 
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,18 +25,21 @@ from bark_jax.training.shards import DataError
 # Accepted names of columns, the preferred ones first; case does not matter, and blanks and hyphens are underscores.
 FILES = (
     "file", "file_name", "filename", "path", "file_path", "filepath", "audio", "audio_file", "audio_path",
-    "audio_filepath", "wav", "wav_file", "wav_path", "wav_filename", "id", "utt_id", "utterance_id",
+    "audio_filepath", "audio_filename", "wav", "wav_file", "wav_path", "wav_filename", "recording", "clip", "id",
+    "utt_id", "utterance_id",
 )  # fmt: skip
 TEXTS = (
-    "normalized_text", "normalised_text", "normalized_transcription", "normalized", "text", "transcription",
-    "transcript", "sentence", "raw_text", "raw_transcription",
+    "normalized_text", "normalised_text", "text_normalized", "normalized_transcription", "normalized_transcript",
+    "normalized", "text", "transcription", "transcript", "sentence", "utterance", "raw_text", "raw_transcription",
+    "original_text", "text_original",
 )  # fmt: skip
-SPEAKERS = ("speaker", "speaker_id", "speaker_name", "client_id")
+SPEAKERS = ("speaker", "speaker_id", "speaker_name", "spk", "spk_id", "client_id")
 
 SURPLUS = "\0surplus"  # the column of cells that no column is named for
 _DELIMITERS = (",", "\t", ";", "|")
+_FIRST_ONLY = (" ", ":")  # what separates the name from the text where there is no delimiter
 _LOOKED_AT = 1000  # lines of a table without a header
-_FEW = 0.5  # speakers of lines, at most: what has more different cells is text
+_FEW = 0.5  # different labels for lines, and letters of labels for those of texts, at most
 
 Cells = list[str]
 
@@ -87,18 +92,21 @@ def _without_header(
     path: Path, content: str, headers: Mapping[str, Cells], is_recording: Callable[[str], bool]
 ) -> Table:
     """The first column names recordings, the others are recognised by their content."""
-    for delimiter in sorted(_DELIMITERS, key="|\t;,".index):
-        if len(headers[delimiter]) < 2:
+    first = {**headers, **{delimiter: [""] * 2 for delimiter in _FIRST_ONLY}}
+    for delimiter in sorted(first, key="|\t;, :".index):
+        if len(first[delimiter]) < 2:
             continue
         try:
-            rows = list(_rows(path, content, delimiter, len(headers[delimiter])))
+            rows = list(_rows(path, content, delimiter, len(first[delimiter])))
         except DataError:  # then it is not the delimiter
             continue
         some = [cells for _, cells in rows[:_LOOKED_AT]]
         named = [is_recording(cells[0].strip()) for cells in some]
         if any(named) and (named[0] or not _is_header(some[0])):
             columns = _guess(some)
-            note = f"{path} has no header: its columns are read as {', '.join(filter(None, columns))}"
+            note = (
+                f"{path} has no header: its columns are read as {', '.join(name or '(not used)' for name in columns)}"
+            )
             return Table(lines=((number, _name(columns, cells)) for number, cells in rows), note=note)
     found = max(headers.values(), key=len)
     raise DataError(
@@ -114,20 +122,39 @@ def _is_header(cells: Cells) -> bool:
 
 
 def _guess(rows: Sequence[Cells]) -> Cells:
-    """The names of columns: a recording, a text, and a better text or a speaker."""
-    rows = [cells for cells in rows if len(cells) > 2]
-    if _are_speakers([cells[1] for cells in rows]) and all(cells[1] != cells[2] for cells in rows):
-        return ["file", "speaker", "text"]
-    if _are_speakers([cells[2] for cells in rows]) and any(len(cells[1].split()) > 1 for cells in rows):
-        return ["file", "text", "speaker"]
-    return ["file", "text", "normalized_text"] if rows else ["file", "text"]
+    """The names of columns, after that of the recording: the first texts, a speaker among the labels, "" for others."""
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    columns = list(zip(*(cells for cells in rows if len(cells) == width), strict=True))[1:]
+    longest = max((_letters(column) for column in columns), default=0)
+    different = [column for column in columns if columns.count(column) == 1]  # a text may be its own normal form
+    labels = [index for index, column in enumerate(columns) if column in different and _are_labels(column, longest)]
+    texts = [index for index in range(len(columns)) if index not in labels] or [0]
+    names = [""] * len(columns)
+    for name, index in zip(("text", "normalized_text"), texts, strict=False):
+        names[index] = name
+    speakers = (index for index in labels if not names[index] and not _are_fractions(columns[index]))
+    if (speaker := next(speakers, None)) is not None:
+        names[speaker] = "speaker"
+    return ["file", *names]
 
 
-def _are_speakers(cells: Sequence[str]) -> bool:
-    """Single words that come again and again, or numbers."""
-    return bool(cells) and all(
-        len(cell.split()) == 1 for cell in cells
-    ) and (len(set(cells)) <= _FEW * len(cells) or all(cell.strip().isdecimal() for cell in cells))  # fmt: skip
+def _are_labels(column: Sequence[str], longest: float) -> bool:
+    """Single words that come again and again, are numbers, or are short beside the texts, `longest` letters a line."""
+    return all(len(cell.split()) <= 1 for cell in column) and (
+        len(set(column)) <= _FEW * len(column)
+        or all(cell.strip().isdecimal() for cell in column)
+        or _letters(column) <= _FEW * longest
+    )
+
+
+def _letters(column: Sequence[str]) -> float:
+    """A line, in the mean."""
+    return sum(map(len, column)) / len(column)
+
+
+def _are_fractions(column: Sequence[str]) -> bool:
+    """Numbers such as 3.5: the durations that some corpora give."""
+    return all(re.fullmatch(r"\d+\.\d+", cell.strip()) for cell in column)
 
 
 def _name(columns: Sequence[str], cells: Cells) -> dict[str, Any]:
@@ -141,10 +168,10 @@ def _rows(path: Path, content: str, delimiter: str, width: int) -> Iterable[tupl
     Commas stand in texts, so there a quoted cell may even have several lines. In the tables with tabs and bars that
     LJSpeech and Common Voice have, a quotation mark is one of the text unless the line is well-formed CSV.
     """
-    if delimiter in "\t|":
+    if delimiter in "\t| :":
         for number, line in enumerate(content.split("\n"), start=1):
             if line.strip():
-                cells = _split(line, delimiter)
+                cells = line.split(delimiter, 1) if delimiter in _FIRST_ONLY else _split(line, delimiter)
                 yield number, cells if len(cells) == width else line.rstrip("\r").split(delimiter)
         return
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
