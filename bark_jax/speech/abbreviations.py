@@ -17,78 +17,95 @@ rev revd hr frl dipl hon= Hon= Gov= Sen= Rep= Lt= Capt= Cpt= Cpl= Sgt= Maj= Cmdr
 Atty= Pres= Gen= Fr= Br= St= Ste= Sto= Sta= Ven= Esq=
 """
 _TITLES_OF = {
-    "de": "fr fam mag hrn frl univ.-prof priv.-doz doz stud ing",
-    "fr": "MM= Me= Mes= pr vve bx mgr",
-    "es": "d dña dñª ing ilmo excmo fdo lic licda arq gral cnel cap.= tte sto sta rvdo hno hna prof dres",
-    "it": "ing arch dott.ssa dottssa prof.ssa sig.ra sig.na sigg geom rag On= egr gent spett sen cav comm ill.mo mons",
-    "pt": "d exmo exma ilmo ilma eng arq sta sto des cel gen maj sgt ten rev pe des.ª",
-    "pl": "mec doc prof inż mgr lek hab gen płk ppłk kpt por ks św bł abp bp o",
-    "ru": "проф доц акад канд гр ген св корр инж архим",
-    "tr": "sn doç yrd öğr gör av müh ecz uzm alb gen org yzb bnb hz",
+    "de": "fr fam mag hrn frl univ.-prof priv.-doz doz stud ing MMag= Oblt= Erzb=",
+    "fr": "MM= Me= Mes= pr vve bx mgr Col= Gal= Cne=",
+    "es": """
+        d dña dñª ing ilmo excmo fdo lic licda arq gral cnel cap.= tte sto sta rvdo hno hna prof dres sras ilma
+        excma emmo lda mtro mtra pbro Sgto= Cmdte= Comte= vda vdo
+    """,
+    "it": """
+        ing arch dott.ssa dottssa prof.ssa sig.ra sig.na sigg geom rag On= egr gent spett sen cav comm ill.mo
+        mons uff Ten=
+    """,
+    "pt": "d exmo exma ilmo ilma eng arq sta sto des cel gen maj sgt ten rev pe des.ª profs revmo alm alf Dom=",
+    "pl": "mec doc prof inż mgr lek hab gen płk ppłk kpt por ks św bł abp bp o ppor sierż plut kard adm czcig",
+    "ru": "проф доц акад канд гр ген св корр инж архим жа полк кап лейт серж ряд адм митр архиеп еп прот иер",
+    "tr": "sn doç yrd öğr gör av müh ecz uzm alb gen org yzb bnb hz korg tümg tuğg ütğm asb onb yb",
     "hi": "डॉ श्री श्रीमती प्रो पं सं मो सुश्री कु",
 }
 _WORDS = {
     "en": """
-        App= Apr= Art= Assn= Assoc= Aug= Ave= Blvd= Bros= Ch= Co= Corp= Dec= Dept= Eq= Est= Feb= Fig= Fri= Ft=
-        Hwy= Inc= Intl= Jan= Jr= Jul= Jun= Ln= Ltd= Mar= Mfg= Mon= Mt= No= Nos= Nov= Oct= Pkwy= Rd= Rte= Sat=
-        Sec= Sect= Sep= Sept= Sq= Sr= Sun= Tab= Thu= Thur= Thurs= Tue= Tues= Univ= Vol= Wed= a.k.a al= app=
-        approx appt apt apto art# art= assoc attn avg ca cf ch= chap cont cu= dept dev= dist= ed= eds= eq= eqn eqs
-        esp est= etc excl ext fig= figs fl= ft= fwd gal= gov't govt hr hrs ibid incl lb lbs max= min= mins=
-        misc mo= n.b natl no# op= oz par# para pg ph= pp pt= qt ref= refs sec# sec= secs= sq= tab= tbsp tel
-        temp= trans tsp v= viz vol vols vs wk yr yrs
+        Abp= Alb= App= Apr= Archbp= Art= Assn= Assoc= Aug= Ave= Blvd= Bros= Ch= Cir= Co= Cor= Corp= Dec= Dep=
+        Dept= Dir= Enc= Eq= Est= Ex= Feb= Fig= Fri= Ft= Ger= Heb= Hwy= Inc= Intl= Jan= Jr= Jul= Jun= Lat= Ln=
+        Ltd= Mar= Mass= Matt= Mfg= Mon= Mt= No= Nos= Nov= Oct= Ofc= Pkwy= Rd= Rom= Rte= Sat= Sec= Sect= Sep=
+        Sept= Sq= Sr= Sun= Tab= Ter= Thu= Thur= Thurs= Treas= Tue= Tues= Univ= Vol= Wash= Wed= a.k.a abbr al=
+        anon= app= approx appt apt apto arch= art# art= assoc attn avg biol ca cf ch= chap chem comp= cont cu=
+        dds def= dept dev= diss= dist= ed= eds= eq= eqn eqs esp est= etc excl ext fig= figs fl= fol ft= fwd gal=
+        gov't govt hr hrs ibid illus incl lb lbs max= min= mins= misc mo= mss n.b natl no# obs op= orig oz par#
+        para pg ph= pp pseud pt= pub= qt ref= refs sec# sec= secs= ser= sq= suppl tab= tbsp tel temp= trans tsp
+        v= viz vol vols vs wk yr yrs
     """,
     "de": """
-        abb abk abs abschn abt allg anm apr art= aufl aug ausg bd bde bearb beisp bes= betr bsp bspw bzgl bzw
-        ca chr ders desgl dez dgl di= do= ebd ebda ehem einschl engl entspr etc evang evtl exkl feb febr ff
-        fig fr franz geb gebr gegr gem gesch gest ggf ggfs griech hbf hg hrsg inkl insb insbes ital jan jg jh
-        jhd jhdt jul jun jährl kap kath korr lat lfd lt max= mi= min= mind mio mo= mrd mtl mwst nov nr nrn obj
-        od= okt orig pers pkt pl proz red= rel resp russ s.o s.u sa= schw sek sen sept sog sogen sonst span st
-        std stellv str strg tab teilw tel tägl u.a urspr usf usw verf verg verh versch vgl vol vorm wg zb zit
-        zt zzgl zzt österr übers übl
+        Dir= Fa= Komm= Obst= Präs= Red= Zi= abb abk abs abschn abt allg anh anl anm apr art= aufl aug ausg bd
+        bde bearb beisp bes= betr bez bsp bspw bzgl bzw ca chr ders desgl dez dgl di= do= ebd ebda ehem eigtl
+        einschl engl entspr erw= etc evang evtl exkl feb febr ff fig forts fr franz geb gebr gegr gem gesch gest
+        gez ggf ggfs griech hbf hg hrsg inkl insb insbes ital jan jg jh jhd jhdt jul jun jährl kap kath korr lat
+        led= lfd lt max= mi= min= mind mio mo= mrd mtl mwst nov nr nrn obj od= okt orig pers phil pkt pl proz
+        rel rer resp russ röm s.o s.u sa= schw sek sen sept sog sogen sonst span st staatl std stellv str strg
+        tab teilw tel tägl u.a urspr usf usw verf verg verh versch verw vgl vol vorm wg wwe zb zit zt ztschr
+        zzgl zzt österr übers übl
     """,
     "fr": """
-        adj adv anc apr art# av avr bd boul bp bull c.-à-d cap= cf ch= chap col= coll= dim= dir= déc dép env
-        etc ex= fasc fig fr= févr gal= gén géogr hab hist= hon= ibid id= inf= janv juil kil= lat= lieut= lun=
-        mar= math= max= merc= min= mm nouv nov n° obs oct p par# part# phys pl pp prov= préf rem= réf rép s.d
-        sam= sept= sq sqq subst suiv sup supp temp= tom= trad tél v= vendr vol éd éds
+        adj adv anc ap= apr arr= art# av avr bat= bd bibl boul bp bull c.-à-d cap= cf ch= chap cie col= coll=
+        dim= dir= doc= déc dép env esp= etc ets ex= exp= fasc fig fr= févr gal= graph= gén géogr hab hist= hon=
+        ibid id= ill impr inf= intr introd invar ital janv juil kil= lat= lieut= litt loc= lun= mar= math= max=
+        merc= min= mm mss nat= nouv nov n° obs oct p par# part# phys pl plur pp prov= préf prés= publ rem= resp=
+        réf rép s.d sam= sept= sq sqq sté subst suiv sup supp sér= tab= temp= tom= trad tél univ v= var= vendr
+        vol éd éds éts
     """,
     "es": """
-        abr adj admón ago apdo aprox apt apto art arts av avda bco bibl cap caps cf cod col= comp= cta ctra ctv cía
-        dcha dep= depto dic doc= dpto ed= edit ej ene entlo esp= etc ext fasc feb fig figs fra= gral ibíd ilus
-        impr incl izq izqda jr jul jun lám may= mayúsc máx mín n.º nov núm núms oct op= p.ej pdo pl= ppal pral
-        pról ptas pza pág págs párr ref reg rte s.a sec= sept set= sgte sig= sigs ss tel teléf tfno trad tít
-        ud uds ult univ v= vd vds vid vol vols últ
+        Soc= abr adj adm admón ago apdo aprox apt apto art arts av avda bco bibl cap caps cc cf cod col= comp=
+        coord cta ctra ctv cént cía dcha dep= depto dic doc= dpto dupdo dª ed= edit ej ene entlo esc= esp= etc
+        exc= ext fasc feb fig figs fol fra= gral hab= ibíd ilus impr incl izq izqda jr jul jun lib loc= lám may=
+        mayúsc máx mín n.º nov nro ntra núm núms oct op= p.ej pdo pdte pl= ppal pral pról pta ptas pza pº pág
+        págs párr ref reg rte s.a sec= sept set= sgte sig= sigs ss tel teléf tfno trad tít ud uds ult univ urb
+        v= vd vds vid vol vols ít últ
     """,
     "it": """
-        abbr agg all= apr art artt ass= avv ca cap= capp cfr cit cod= col= coll cons dic dir= doc= ecc ed= edd
-        es= est= etc fasc feb fig figg gen= genn giu= giugn ib ibid id= ill= int= lett lug= magg mar= max=
-        min= mod= nn nov op= ott p.es pag pagg par= parr prov= racc rec= red= rel sec= seg segg sett ss sup
-        suppl tab tav tel tot trad v.le v= vol voll
+        abbr agg all= apr art artt ass= avv ca cap= capp cfr cit cod= col= coll cons dep= dic dir= doc= ecc ed=
+        edd es= est= etc fasc feb fig figg fraz gen= genn giu= giugn ib ibid id= ill= int= lett lug= magg mar=
+        max= min= mod= nn nov op= ott p.es pag pagg par= parr prov= racc rec= red= rel sec= seg segg sett sez ss
+        sup suppl tab tav tel ten= tot trad v.le v= vol voll
     """,
     "pt": """
-        abr ago ap= apto aprox art arts assoc av bibl cap caps cf cia col= coord cx cód dep= depto dez ed= edif etc
-        ev= ex= fev fig figs fls gov jan jr jul jun lda loc= ltda mai= min= mt máx mín n.º nov núm obs op= org
-        out= p.ex pag par= pp pref pref= pres= proc prof pág págs pç pça ref res= s.a sec set= sr ss séc sécs
-        tel trad trav tít univ v= vol vols vs
+        Al= And= Ap= Dep= Inst= Int= Min= Rod= abr ago al= and= ap= aprox apto art arts assoc av bibl cap caps
+        cf cia col= coord cx cód dep dep= depto dez dir dto ed= edif esq estr etc ev= ex= fac fev fig figs fls
+        gov inc= jan jr jul jun lda lgo loc= ltda mai= mar= min= mt máx mín n.º nov nº núm obs op= org orgs out=
+        p.ex pag par= pp pref pref= pres= proc prof pág págs pç pça ref res= s.a sec secr seg= set= sr ss séc
+        sécs tel trad trav tít univ v= vol vols vs vv
     """,
     "pl": """
-        al= alb ang= art bm br= cd cdn cyt czyt dn dod dol dosł dot dyr dł ew fiz franc godz gosp gł hist im=
-        inw itd itp jw jęz kier kl kol kom= kop kpt kr m.in m.st maks mies min= mjr mld mln muz n.e nast nazw
-        nb niem np nr ob= obj obyw ok= op= os= ozn p.n.e par= pkt pl pn pom= por pos= pow pozn poł pp przew
-        przyp płd płn r= red reż ryc rys rz sek sp st= str sygn szer tab tel tj tow tys tzn tzw tłum ub ul ur=
-        wew wg wlk woj wsch ww wyd wym wys wz wł zach zam zał zb zd zm zob zw łac łącz śr
+        al= alb ang= arch= art bm br= ca cd cdn cyt czyt dn dod dol dosł dot dyr dł egz ew fax= fiz fot franc
+        gat godz gosp gł hist il im= inw itd itp jw jęz kier kl kol kom= kop kpt kr m.in m.st maks med= mies
+        min= mjr mld mln muz n.e nast nazw nb niem np nr ob= obj obyw ok= op= oprac os= ozn p.n.e par= patrz=
+        pkt pl pn pom= por pos= pow poz pozn poł pp przew przyp płd płn r= red reż rodz= ros= rozdz ryc rys rz
+        sek sp ss st= str sygn szer tab tel tj tow tys tzn tzw tłum ub ul ur= ust= wet= wew wewn wg wlk woj wsch
+        ww wyd wym wys wz wł zach zam zał zb zd zm zob zw łac łącz śr
     """,
     "ru": """
-        абз авг англ апр бул быв вв вкл вост вып гг геогр гл гос греч губ дек дер др ед= зав зам зап и.о изд
-        ил им имп ин ист итал кб кв кг км кн кол комн кон коп корп лат макс мес мил мин= млн млрд мн н.э напр
-        наст нач неск обл обр оз ок окт отд отеч пл пн пог пом пос посл пр пред прим пров прол просп псевд пт
-        разг ред реж рис рр руб рус сб св сев сек сент сл см соч ср ст стр суб т.д т.е т.к т.н т.п табл тел тж
-        тов тыс ул упр устар фам февр физ фр франц хим худ чел чт шт экз эт этн юж яз янв
+        абз авг англ апр букв бул быв вв вкл вост вып гг геогр гл гос греч губ дек дер дир доб др ед= зав зам
+        зап и.о изд ил илл им имп ин ист итал каф= кб кв кг км кн кол комн кон коп корп лат макс мес мил мин=
+        млн млрд мн н.э наб напр наст нач нем неск обл обр оз ок окт отд отеч оф перев перен пл пн пог под= пом
+        пос посл пр пред прибл прил прим примеч пров прол просп псевд пт разг разд ред реж респ= рис рр руб рус
+        сб св сев сек секр сент сл см сост соч ср сс ст стр суб т.д т.е т.к т.н т.п табл тел тж тов тыс укр ул
+        ум= упр уст устар фак факс= фам февр физ фр франц хим худ час= чел чт шт экз эт этн юж яз янв
     """,
     "tr": """
-        age= agm apt apto bk bkz bl blm bulv böl cad co dai= dk drl ed= edb ens fak fr gn hk hst ing= jeol kd km
-        krş ks ltd mah mat= max= md meb mim= no no= nu num ort pk pos= ps s= sa= sf sk sok ss tar= tel tic tl
-        tlf ts uzm vb vd vs yay yd yrd yy yön zf zm çev örn üni üniv şb şti
+        Alm= Ara= Ağu= Blok= Bul= Cmt= Cum= Dah= Eki= Eyl= Faks= Far= Haz= Kas= Kat= Koll= Kom= Lat= Mim= Müd=
+        Nis= Paz= Per= Pzt= Sal= Sek= Tem= Vet= Yun= age= agm apt apto bk bkz bl blm bulv böl cad co dai= der=
+        dk drl ed= edb ens fak fr gn haz= hk hst ing= jeol kd km krş ks ltd mah mat= max= md meb mim= no no= nu
+        num ort pk pos= ps s= sa= sf sk sok ss tar= tel tic tl tlf ts uzm vb vd vs yay yd yrd yy yön zf zm Çar=
+        çev ör= örn üni üniv İlç= İng= Şub= şb şti
     """,
 }
 _STARTERS = {  # capitalised behind a full stop, they begin a sentence
@@ -145,9 +162,11 @@ _STARTERS = {  # capitalised behind a full stop, they begin a sentence
 _INTERJECTIONS = re.compile(r"(.)\1+|.*(.)\2$|ps+t|tsk|pff*t?|shh*")  # hmm, brr, shh
 _VOWELS = frozenset("aeiouyıæœøаеёиоуыэюяіѣ")
 _ORDINALS = ("de", "pl", "tr")  # "3. Sınıf": a full stop after a small number makes it an ordinal
+_SHORT_PART = 5  # letters, of a part of "Best.-Nr."
 _LATEST = 24  # characters that an abbreviation has at most, and what is in front of it
 _BEFORE = re.compile(r"[\s'’(\[\"«„“‘/–—-]")
 _DOTTED = re.compile(r"[^\W\d_]{1,4}(?:\.-?[^\W\d_]{1,4})+")  # Ph.D, т.е, EE.UU
+_INSIDE = re.compile(r"-\w|[^\W\d_]{1,4}\.")  # behind "Ph." and "Best."
 _NEXT_WORD = re.compile(r"[\s\"'«„“‘(\[¿¡]*(\w+)")
 
 
@@ -157,6 +176,8 @@ def ends_no_sentence(text: str, end: int, language: str) -> bool:
     if not word.endswith(".") or word.endswith(".."):
         return False
     word = word[:-1]
+    if text[end - 1] == "." and len(word) <= _SHORT_PART and _INSIDE.match(text, end):
+        return True
     if len(word) == 1 and word.lower() != word.upper():  # an initial
         return True
     if _listed(word, _titles(language)) or (f"{word.lower()}#" in _words(language) and text[end : end + 1].isdigit()):

@@ -20,43 +20,56 @@ FRAMES = {
 ABBREVIATIONS = {
     "en": """
         Ms. Dr. Prof. Hon. Lt. Cpl. Sgt. Gov. Sen. Rep. Pres. Sr. St. Supt. Insp. Amb. Atty. vs. cf. No. Ch.
-        Fig. Eq. p. approx. Approx. ca. c. Feb. Apr. Jun. Aug. Oct. Nov. Dec. Mon. Wed. Thu. Fri. Sat. Sun.
-        Inc. Ltd. Co. Bros. Ave. Blvd. Rd. Est. Univ. Ph.D. a.m. J. J.R.R. D.C. al. op. ed. eds. Nr. min.
-        max. ft. ext. misc. Mlle. Msgr. Capt. Gen. Rev. Jan. Mar. Sept. vol. pp. Corp. Mt. dept. e.g. i.e.
-        Jr. U.S. Hwy. Eqs. lbs.
+        Fig. Eq. p. approx. Approx. ca. c. Feb. Apr. Jun. Aug. Oct. Nov. Dec. Mon. Wed. Thu. Fri. Sat. Sun. Inc.
+        Ltd. Co. Bros. Ave. Blvd. Rd. Est. Univ. Ph.D. a.m. J. J.R.R. D.C. al. op. ed. eds. Nr. min. max. ft.
+        ext. misc. Mlle. Msgr. Capt. Gen. Rev. Jan. Mar. Sept. vol. pp. Corp. Mt. dept. e.g. i.e. Jr. U.S. Hwy.
+        Eqs. lbs. Ofc. Treas. Ed.D. DDS. Dir. Ter. Cir. Mass. Wash. Ex. Cor. Rom. Matt. def. obs. orig. pub.
+        abbr. anon. arch. biol. chem. comp. diss. fol. illus. mss. pseud. ser. suppl. Enc. Alb. Lat. Ger. Heb.
+        Dep. Abp. Archbp.
     """,
     "de": """
-        Dr. Prof. Hr. Fr. Frl. z.B. d.h. u.a. usw. bzw. ca. Nr. St. vgl. S. Kap. n.Chr. gest. Jan. Feb. Okt.
-        12. Mag. jun. Abs. Std. Min. Sek. engl. lat. Mrd. Mio. evtl. ggf. inkl. z.T. Str. Bd. Hrsg. geb.
-        verh. Sept. Mo. 3.
+        Dr. Prof. Hr. Fr. Frl. z.B. d.h. u.a. usw. bzw. ca. Nr. St. vgl. S. Kap. n.Chr. gest. Jan. Feb. Okt. 12.
+        Mag. jun. Abs. Std. Min. Sek. engl. lat. Mrd. Mio. evtl. ggf. inkl. z.T. Str. Bd. Hrsg. geb. verh. Sept.
+        Mo. 3. Anh. Anl. Best.-Nr. Bez. Dir. eigtl. erw. Erzb. Forts. gez. Komm. led. phil. Präs. Priv.-Doz.
+        Red. rer. röm. staatl. verw. Wwe. Zi. Ztschr. MMag. Oblt. Obst. Fa.
     """,
     "fr": """
-        MM. Mme. Mlle. Me. St. Ste. av. J.-C. p.ex. etc. cf. chap. vol. éd. janv. févr. sept. oct. boul.
-        adj. cap. gén. col. Dr. M. p. Mgr. env. tél. art. avr. déc. apr.
+        MM. Mme. Mlle. Me. St. Ste. av. J.-C. p.ex. etc. cf. chap. vol. éd. janv. févr. sept. oct. boul. adj.
+        cap. gén. col. Dr. M. p. Mgr. env. tél. art. avr. déc. apr. Cie. Sté. Éts. Ets. ap. arr. bat. bibl. Col.
+        Cne. doc. esp. exp. graph. ill. impr. intr. introd. invar. ital. litt. loc. mss. nat. plur. prés. publ.
+        resp. sér. tab. univ. var. Gal.
     """,
     "es": """
-        Sr. Srta. Dr. Dra. D. Dña. Ing. Arq. Ud. Uds. Vd. EE.UU. p.ej. núm. Av. C. tel. aprox. cap. art.
-        Sto. Sta. S.A. a.C. d.C. máx. mín. Sra. Prof. pág. vol. etc. Lic. Gral. depto. izq. Excmo.
+        Sr. Srta. Dr. Dra. D. Dña. Ing. Arq. Ud. Uds. Vd. EE.UU. p.ej. núm. Av. C. tel. aprox. cap. art. Sto.
+        Sta. S.A. a.C. d.C. máx. mín. Sra. Prof. pág. vol. etc. Lic. Gral. depto. izq. Excmo. Sras. Dª. Emmo.
+        Ilma. Excma. adm. cc. cént. Comte. coord. Sgto. Cmdte. dupdo. esc. exc. FF.CC. fol. hab. ít. JJ.OO. lib.
+        Lda. loc. Mtro. Mtra. nro. ntra. Pbro. Pdte. pta. RR.HH. Soc. Vda. Vdo. Pº. Urb.
     """,
     "it": """
-        Prof. Avv. Geom. Rag. On. S. p.es. ecc. cfr. pag. n. tel. cap. d.C. gen. feb. Spett. Gent. Sig.
-        Dott. Ing. Arch. sec. vol. ca. art. nov.
+        Prof. Avv. Geom. Rag. On. S. p.es. ecc. cfr. pag. n. tel. cap. d.C. gen. feb. Spett. Gent. Sig. Dott.
+        Ing. Arch. sec. vol. ca. art. nov. Uff. Ten. Fraz. dep. sez.
     """,
     "pt": """
-        Sr. Sra. Dr. Profa. Eng. Exmo. Av. R. p.ex. etc. pág. n. tel. art. cap. séc. a.C. d.C. Ltda. S.A.
-        Cia. Gen. Cap. Dra. Prof. obs. ex. núm. jan. Cel. Exma. apto.
+        Sr. Sra. Dr. Profa. Eng. Exmo. Av. R. p.ex. etc. pág. n. tel. art. cap. séc. a.C. d.C. Ltda. S.A. Cia.
+        Gen. Cap. Dra. Prof. obs. ex. núm. jan. Cel. Exma. apto. Profs. Dom. Revmo. Alm. Alf. Al. Lgo. Estr.
+        Rod. Ap. And. Dto. vv. inc. al. nº. orgs. mar. seg. Fac. Dep. Inst. Min. Dir. Secr. Int.
     """,
     "pl": """
-        inż. ul. al. pl. np. m.in. itp. r. godz. tel. nr. str. ok. mln. mld. płk. ks. dr. mgr. prof. gen.
-        św. tzn. tzw. ds. wg. hab. m.st.
+        inż. ul. al. pl. np. m.in. itp. r. godz. tel. nr. str. ok. mln. mld. płk. ks. dr. mgr. prof. gen. św.
+        tzn. tzw. ds. wg. hab. m.st. med. wet. arch. ppor. sierż. plut. adm. kard. czcig. fax. wewn. rozdz. fot.
+        il. patrz. ca. egz. poz. ust. Dz.U. ros. oprac. ss. gat. rodz.
     """,
     "ru": """
-        г. вв. т.е. т.п. и.о. им. кв. акад. проф. др. напр. тыс. млн. тел. доц. ул. стр. рис. гл. см. ср.
-        гг. руб. т.д. т.к. ст.
+        г. вв. т.е. т.п. и.о. им. кв. акад. проф. др. напр. тыс. млн. тел. доц. ул. стр. рис. гл. см. ср. гг.
+        руб. т.д. т.к. ст. г-жа. наб. оф. под. респ. факс. доб. полк. кап. лейт. серж. ряд. адм. митр. архиеп.
+        еп. прот. иер. разд. сс. сост. перев. илл. прил. примеч. прибл. час. ум. нем. укр. уст. букв. перен.
+        секр. дир. фак. каф.
     """,
     "tr": """
-        Dr. Prof. Doç. Sn. vb. vs. bkz. cad. no. Şti. M.Ö. Av. Yrd. Öğr. Gör. Müh. mah. sok. örn. Alb. yy.
-        M.S.
+        Dr. Prof. Doç. Sn. vb. vs. bkz. cad. no. Şti. M.Ö. Av. Yrd. Öğr. Gör. Müh. mah. sok. örn. Alb. yy. M.S.
+        Mim. Vet. Korg. Tümg. Tuğg. Yb. Ütğm. Asb. Onb. Bul. Blok. Kat. İlç. Faks. Dah. Koll. Kom. Müd. Sek.
+        haz. der. ör. Şub. Nis. Haz. Tem. Ağu. Eyl. Eki. Kas. Ara. Sal. Çar. Per. Cum. Paz. İng. Alm. Far. Lat.
+        Yun.
     """,
 }
 
