@@ -136,7 +136,7 @@ class Bark(Model):
     ) -> Speech:
         """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
 
-        text: or what `cut` made of it. voice: that of the text; without one, that of its first piece is carried
+        text: or the result of `cut`. voice: that of the text; without one, that of its first piece is carried
         on. voices: those of speakers, whose lines begin with "NAME: "; None for one who keeps that of his own
         first piece. seed: of which every piece's seed is derived. settings: of all pieces. overrides: fields of
         `Settings`, such as `semantic_temperature=0.5`, and of `Delivery`, such as `keep_voice="rolling"`,

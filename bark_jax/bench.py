@@ -89,7 +89,7 @@ def cache_length(config: BarkConfig, stage: Stage) -> int:
 def _decode(
     network: GPT, stage: Stage, config: BarkConfig, rules: Rules, state: Decoding[Any], steps: int, policy: Policy
 ) -> Decoding[Any]:
-    """So many steps of a stage."""
+    """A number of steps of a stage."""
 
     def advance(state: Decoding[Any]) -> Decoding[Any]:
         if stage == "semantic":
@@ -111,7 +111,7 @@ def step_bytes(network: GPT, stage: Stage, config: BarkConfig, *, batch: int = 1
 
 
 def measure(bark: Bark, seconds: float, note: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """All that `bark-jax bench` reports, as JSON would hold it. `note` is told what is being measured.
+    """All that `bark-jax bench` reports, as JSON would hold it. `note` is called with what is being measured.
 
     seconds: of the clip that is spoken twice, without an early end. Raises SettingsError.
     """
@@ -159,7 +159,7 @@ def step_row(
     network: GPT, stage: Stage, config: BarkConfig, seconds: float, bandwidth: float,
     *, batch: int = 1, context: int = CONTEXT,
 ) -> dict[str, Any]:  # fmt: skip
-    """A decoding step of so many seconds, beside the bandwidth in bytes per second."""
+    """A decoding step that takes `seconds`, beside the bandwidth in bytes per second."""
     share = step_bytes(network, stage, config, batch=batch, context=context) / seconds / bandwidth
     return {
         "stage": stage, "batch": batch, "context": context, "ms/step": 1e3 * seconds, "tokens/s": batch / seconds,

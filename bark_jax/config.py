@@ -200,7 +200,7 @@ class BarkConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """From parsed JSON of `to_json`. Raises ConfigError naming unknown, missing and mistyped fields."""
+        """From parsed JSON of `to_json`. Raises ConfigError naming unknown and missing fields, and those of a wrong type."""
         return build(cls, values, "config")
 
 
@@ -262,7 +262,7 @@ def build(kind: type[T], values: Any, path: str) -> T:
     """A dataclass of parsed JSON or TOML; `path` is its name in messages.
 
     Fields are dataclasses, strings, paths, numbers from 0 to 2³¹, booleans, tuples of any length of one of these, or
-    one of these or None. Raises ConfigError naming unknown, missing and mistyped fields.
+    one of these or None. Raises ConfigError naming unknown and missing fields, and those of a wrong type.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be an object, not {type(values).__name__}")

@@ -3,7 +3,7 @@
     python -m benchmarks.decode_step [--sizes small large] [--batches 1] [--contexts 400 900] [--peers …]
 
 A step is the network, the head and the sampling at the default temperature. A call decodes the last tokens of a context
-of so many positions; ours is one program, PyTorch's a loop. All read their cache up to there.
+of that many positions; ours is one program, PyTorch's a loop. All read their cache up to there.
 """
 
 import argparse

@@ -143,7 +143,7 @@ def run(part: Part, left: float, out: Path) -> None:
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raises OutOfTime in the block after so many seconds, as soon as Python has its turn."""
+    """Raises OutOfTime in the block after that many seconds, as soon as Python has its turn."""
 
     def stop(*_: object) -> None:
         raise OutOfTime(f"more than {seconds:.0f} s")

@@ -121,7 +121,7 @@ def _time_attention(attend: Callable[[Array], Array], qkv: Array, rounds: int) -
 
     try:
         [seconds] = interleaved({"attention": lambda: call(qkv)}, rounds).values()
-    except Exception as error:  # whatever keeps it from running is its result
+    except Exception as error:  # any error that keeps it from running is its result
         return {"note": peers.reason(error)}
     return {"ms": 1e3 * statistics.median(seconds) / REPEATS}
 

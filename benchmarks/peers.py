@@ -206,7 +206,7 @@ def gather(bark: Bark, names: Sequence[str], *, context: int = 400) -> tuple[dic
         try:
             peer = peer_builders()[name](bark, settings)
             errors = compare(ours, peer, context)
-        except Exception as error:  # whatever keeps a peer from running is its result
+        except Exception as error:  # any error that keeps a peer from running is its result
             rows.append({"implementation": name, "note": reason(error)})
             continue
         rows.append({"implementation": name, **errors, "note": _about(peer)})

@@ -1,8 +1,8 @@
 """A pickle read as data, by a stack machine that cannot import or call anything.
 
 Python's own unpickler is not used at all: even one that resolves no global still fills memory, hashes nested tuples
-without end and sets attributes wherever a pickle tells it to. `torch.save` needs the few opcodes below; everything
-else is refused by name.
+without end and sets any attribute that a pickle asks for. `torch.save` needs the few opcodes below; everything
+else is an error that names it.
 """
 
 import pickletools

@@ -77,7 +77,7 @@ def _finite(array: np.ndarray) -> bool:
 
 @dataclass
 class Plan:
-    """The targets of one network, what is left out and what stands against the conversion."""
+    """The targets of one network, what is left out, and what prevents the conversion."""
 
     targets: list[Target]
     left_out: Counter[str]

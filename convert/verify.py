@@ -186,7 +186,7 @@ def _torch_sizes(gpt: GPTConfig | FineGPTConfig) -> dict[str, Any]:
 
 
 def _torch_load(path: Path) -> dict[str, Any]:
-    """torch's own safe loader, told that numpy scalars are harmless."""
+    """torch's own safe loader, with numpy scalars allowed."""
     import _codecs
 
     import torch

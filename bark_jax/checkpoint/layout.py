@@ -2,7 +2,7 @@
 
 config.json                 "format": "bark_jax", "version" and the fields of BarkConfig
 semantic.safetensors        one file per network, tensors under their dotted NNX paths;
-coarse.safetensors          the codec's in float32 unless the writer is told otherwise
+coarse.safetensors          the codec's in float32 unless the writer is given another dtype
 fine.safetensors
 codec.safetensors
 tokenizer.json              of the `tokenizers` library

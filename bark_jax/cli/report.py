@@ -1,4 +1,4 @@
-"""What `bark-jax say` tells of a clip: in two lines, in full, or as JSON."""
+"""What `bark-jax say` reports of a clip: in two lines, in full, or as JSON."""
 
 import dataclasses
 import importlib.metadata
@@ -21,7 +21,7 @@ from bark_jax.voices.voice import Voice
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A clip, what it was made with, and what was made of it."""
+    """A clip, what it was made with, and the files that were written."""
 
     model: str
     bark: Bark

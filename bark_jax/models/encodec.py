@@ -69,7 +69,7 @@ class Pieces:
         return x
 
 
-Pad = Callable[[Array, int, int], Array]  # of a signal [B, T, C], so many on the left and on the right
+Pad = Callable[[Array, int, int], Array]  # of a signal [B, T, C], samples on the left and on the right
 
 
 class Conv(nnx.Module):
@@ -242,7 +242,7 @@ class Quantizer(nnx.Module):
         return tables[jnp.arange(codes.shape[1])[:, None], codes].sum(axis=1)
 
     def encode(self, latents: Array) -> Array:
-        """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to what is left of the vector."""
+        """Latents [B, T, width] → int32 codes [B, K, T], each the codeword nearest to the rest of the vector."""
 
         def quantize(rest: Array, table: Array) -> tuple[Array, Array]:
             codes = nearest(rest, table)

@@ -3,7 +3,7 @@
 Axes: B batch, T query length, C width, I/O input/output features.
 
 A module holds parameters in one dtype and computes in another (`dtype`); layer-norm statistics, attention scores and
-softmax are float32 whatever the compute dtype, and so is the residual stream between the blocks, as under PyTorch's
+softmax are float32 in any compute dtype, and so is the residual stream between the blocks, as under PyTorch's
 autocast. Modules are pure: nothing is mutated in a forward pass.
 """
 

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 
 def coarse_steps(config: BarkConfig, semantic_length: int) -> int:
-    """Flat coarse tokens generated for so many semantic tokens."""
+    """Flat coarse tokens generated for a number of semantic tokens."""
     codebooks = config.coarse.codebooks
     return codebooks * math.floor(semantic_length * config.coarse_per_semantic / codebooks)
 
@@ -90,7 +90,7 @@ def capacity(config: BarkConfig, semantic_length: int) -> int:
 
 
 def turns(plan: Plan, steps: int, window: int, *, watched: bool) -> Iterator[tuple[int, int]]:
-    """How the host leads the device through so many steps: (what the window does first, the step to go on to).
+    """How the host leads the device through all steps: (what the window does first, the step to go on to).
 
     While somebody watches it stops after every window, else where the next prompt is prefilled.
     """
@@ -100,7 +100,7 @@ def turns(plan: Plan, steps: int, window: int, *, watched: bool) -> Iterator[tup
 
 
 def flat_buffer(config: BarkConfig, histories: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Each row's history, ending at max_history, then room for so many steps: int32 [B, max_history + steps]."""
+    """Each row's history, ending at max_history, then room for the steps: int32 [B, max_history + steps]."""
     most = config.coarse.max_history
     flat = np.full((len(histories), most + steps), config.coarse.semantic_pad, np.int32)
     for row, history in zip(flat, histories, strict=True):

@@ -17,7 +17,7 @@ from bark_jax.models.encodec import DecoderState, Encodec
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.progress import Progress
 
-PIECE = 75  # frames decoded at once, 1 s of Bark's: a clip costs what its length costs, and no length compiles anew
+PIECE = 75  # frames decoded at once, 1 s of Bark's: a clip costs what its length costs, and no length compiles again
 ENCODED_AT_ONCE = 16  # pieces of all rows: larger batches were not faster on two cores
 
 

@@ -80,7 +80,7 @@ def decode(
 
 
 def empty_outputs(gpt: GPT, names: frozenset[str], batch: int, steps: int, cache_length: int) -> dict[str, Array]:
-    """Room for the outputs of so many steps, float32: log_probabilities [B, N], hidden [B, N, C],
+    """Room for the outputs of all steps, float32: log_probabilities [B, N], hidden [B, N, C],
     attention [B, N, L, H, S]."""
     rules = gpt.config
     shapes: dict[str, tuple[int, ...]] = {
