@@ -200,7 +200,7 @@ class BarkConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """From parsed JSON of `to_json`. Raises ConfigError naming unknown and missing fields, and those of a wrong type."""
+        """From parsed JSON of `to_json`. Raises ConfigError naming unknown and missing fields and wrong types."""
         return build(cls, values, "config")
 
 

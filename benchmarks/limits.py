@@ -2,7 +2,7 @@
 
     python -m benchmarks.limits [--size small] [--cases 5 10:voice] [--rounds 7]
 
-A clip is a number of decoding steps, prefills, fine passes and frames of the codec; the host's work is what is missing. A
+A clip is decoding steps, prefills, fine passes and frames of the codec; the host's work is what is missing. A
 step reads memory, so its limit is its bytes at the bandwidth measured in turns with it, and so does a frame of the
 codec's LSTM, whose weights may stay in a cache that is faster. The rest multiplies matrices: its limit is its
 operations at the speed of large products in the same dtype, measured likewise.

@@ -61,7 +61,7 @@ class RunConfig:
     def load(cls, path: Path | str, overrides: Sequence[str] = ()) -> Self:
         """From a TOML file, and overrides such as "train.steps=100", whose values are TOML or plain text.
 
-        Raises TrainingError naming the file or override, and unknown and missing values, and those of a wrong type or range.
+        Raises TrainingError naming the file or override, and unknown, missing and unusable values.
         """
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
