@@ -100,8 +100,8 @@ def test_missing_arrays_are_all_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "part.npz", coarse_prompt=FINE[:2])
     with pytest.raises(VoiceError, match=r"part\.npz lacks semantic_prompt, fine_prompt$"):
         Voice.load(tmp_path / "part.npz")
-    for nothing in ({}, {"history_prompt": {}}, {"input_ids": [1]}):
-        with pytest.raises(VoiceError, match=r"lacks semantic_prompt, coarse_prompt, fine_prompt$"):
+    for nothing, others in (({}, ""), ({"history_prompt": {}}, ""), ({"input_ids": [1]}, "; it has 'input_ids'")):
+        with pytest.raises(VoiceError, match=rf"lacks semantic_prompt, coarse_prompt, fine_prompt{others}$"):
             Voice.from_arrays(nothing)
 
 

@@ -105,6 +105,13 @@ def test_what_cannot_be_derived_is_named_with_its_remedy(key: str, message: str)
         Voice.from_arrays(values, TINY, name="mine")
 
 
+@pytest.mark.parametrize("name", ["x_{}", "{}", "{}_PROMPT"])
+def test_arrays_of_other_names_are_named(name: str) -> None:
+    others = {name.format(key.removesuffix("_prompt")): array for key, array in arrays().items()}
+    with pytest.raises(VoiceError, match=rf"lacks semantic_prompt, .*; it has '{name.format('semantic')}', "):
+        Voice.from_arrays(others)
+
+
 def test_a_model_makes_the_fine_codes_that_a_voice_lacks() -> None:
     bark = Bark.from_pretrained("random:tiny")
     values = arrays()

@@ -106,6 +106,17 @@ def test_files_are_found_in_other_spellings(tmp_path: Path, monkeypatch: pytest.
     assert_same(Voice.load(spec, TINY), arrays())
 
 
+@pytest.mark.parametrize("spec", ["me.json", "me.pt", "me.npy", "ME.TXT"])
+def test_files_of_other_kinds_are_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(spec).touch()
+    with pytest.raises(VoiceError, match=rf"{spec}: it is a file of another kind; a voice is an \.npz file"):
+        find_voice(spec, None, TINY)
+    Path("folder").mkdir()
+    with pytest.raises(VoiceError, match="folder: it is a folder; a voice is"):
+        find_voice("folder", None, TINY)
+
+
 def test_folders_are_scanned_once(folder: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scanned = []
     monkeypatch.setattr(

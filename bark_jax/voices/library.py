@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import os
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def locate(spec: str, folder: Path | None = None, library: Path | None = None, *
             return Located(name=alike[0], source=source, path=place / f"{alike[0]}.npz")
     if problem := _elsewhere(spec):
         raise VoiceError(problem)
-    if is_voice_file(spec):  # for the reader to say what is wrong with it
+    if is_voice_file(spec) or os.path.lexists(spec):  # for the reader to say what is wrong with it
         return Located(name=spec, source="file", path=Path(spec))
     raise VoiceError(_unknown(spec, [name for place in places.values() for name in _scan(place)]))
 

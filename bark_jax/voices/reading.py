@@ -78,7 +78,8 @@ def _in_any_case(path: Path) -> Path | None:
     folder = _in_any_case(path.parent)
     if folder is None or not folder.is_dir():
         return None
-    alike = [entry for entry in folder.iterdir() if fold(entry.name) == fold(path.name)]
+    entries = (entry for entry in folder.iterdir() if _suffix(entry) == _suffix(path))
+    alike = [entry for entry in entries if fold(entry.name) == fold(path.name)]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -128,7 +129,12 @@ def _read_triple(prefix: Path) -> Arrays:
     files = {prompt: Path(f"{prefix}_{prompt}.npy") for prompt in PROMPTS}
     there = {prompt: file for prompt, file in files.items() if os.path.lexists(file)}
     if not there:
-        raise VoiceError(f"cannot read the voice {prefix}: there is no such file, with .npz or _semantic_prompt.npy")
+        problem = "there is no such file, with .npz or _semantic_prompt.npy"
+        if prefix.exists():
+            problem = (
+                f"it is a {'folder' if prefix.is_dir() else 'file of another kind'}; a voice is an .npz file of tokens"
+            )
+        raise VoiceError(f"cannot read the voice {prefix}: {problem}")
     return {prompt: read_npy(file) for prompt, file in there.items()}
 
 

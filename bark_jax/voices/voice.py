@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bark_jax.config import BarkConfig
 from bark_jax.equality import EqualByContent
 from bark_jax.files import replacing
-from bark_jax.quoting import shorten
+from bark_jax.quoting import quote, shorten
 from bark_jax.voices.errors import VoiceAdjusted, VoiceError
 from bark_jax.voices.metadata import METADATA_FILE, VoiceMetadata
 from bark_jax.voices.reading import find_file, read_voice_file
@@ -34,6 +34,8 @@ from bark_jax.voices.tokens import (
 
 MakeFine: TypeAlias = Callable[[npt.NDArray[np.int32]], npt.NDArray[np.int32]]
 """Coarse codes [2, T] → fine codes [8, T]."""
+
+_SHOWN = 5  # names of unknown arrays in a message
 
 NOTHING_KNOWN = VoiceMetadata()
 
@@ -96,11 +98,12 @@ class Voice(EqualByContent):
         VoiceAdjusted of what was changed; raises VoiceError.
         """
         title = name or "the voice"
-        received = receive(_unwrap(arrays, title), config)
+        prompts, others = _unwrap(arrays, title)
+        received = receive(prompts, config)
         if received.missing == ["fine"] and make_fine is not None and config is not None:
             received = with_fine(received, config, make_fine, title)
         if received.missing:
-            raise VoiceError(f"{title} lacks {received.lack}")
+            raise VoiceError(f"{title} lacks {received.lack}{others}")
         voice = cls(**received.arrays, name=name, metadata=metadata)
         if config is not None:
             voice.check(config)
@@ -157,13 +160,15 @@ def find_problems(path: Path | str, config: BarkConfig) -> list[str]:
         return [str(error)]
 
 
-def _unwrap(arrays: Mapping[str, Any], title: str) -> dict[str, Any]:
-    """The prompts that a mapping holds, itself or under `history_prompt`."""
+def _unwrap(arrays: Mapping[str, Any], title: str) -> tuple[dict[str, Any], str]:
+    """The prompts that a mapping holds, itself or under `history_prompt`, and what else it holds, for messages."""
     try:
         prompts = arrays.get("history_prompt", arrays)
         if not isinstance(prompts, Mapping):
             raise ValueError(f"its history_prompt holds no arrays but a {type(prompts).__name__}")
-        return {prompt: prompts[prompt] for prompt in PROMPTS if prompt in prompts}
+        others = [quote(name) for name in prompts if name not in PROMPTS]
+        found = {prompt: prompts[prompt] for prompt in PROMPTS if prompt in prompts}
+        return found, f"; it has {', '.join(others[:_SHOWN])}" if others else ""
     except Exception as error:  # NumPy's NpzFile reads its arrays only now
         raise VoiceError(f"{title} cannot be read: {shorten(error)}") from error
 
