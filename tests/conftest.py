@@ -1,7 +1,7 @@
 """Every test runs with strict dtype promotion; the reference data are used where they lie beside the checkout."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -11,6 +11,20 @@ from hypothesis import settings
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 settings.register_profile("steady", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("steady")
+
+TESTS = Path(__file__).parent
+IO = (  # beginnings of paths: tests of processes, disks, sockets, whole commands and training runs
+    "fuzz/", "test_cli", "test_hub", "test_loading", "test_compile_cache", "test_sharding", "test_offload", "test_bench",
+    "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export", "convert/test_formats",
+    "speech/test_resuming", "speech/test_speech", "speech/test_ranking", "training/",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m deselects
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if TESTS in item.path.parents and item.path.relative_to(TESTS).as_posix().startswith(IO):
+            item.add_marker(pytest.mark.io)
 
 
 @pytest.fixture(autouse=True)
