@@ -14,8 +14,8 @@ settings.load_profile("steady")
 
 TESTS = Path(__file__).parent
 IO = (  # beginnings of paths: tests of processes, disks, sockets, whole commands and training runs
-    "fuzz/", "test_cli", "test_hub", "test_loading", "test_compile_cache", "test_sharding", "test_offload", "test_bench",
-    "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export", "convert/test_formats",
+    "fuzz/", "test_cli", "test_hub", "test_loading", "test_compile_cache", "test_sharding", "test_offload",
+    "test_bench", "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export", "convert/test_formats",
     "speech/test_resuming", "speech/test_speech", "speech/test_ranking", "training/",
 )  # fmt: skip
 
