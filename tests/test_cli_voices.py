@@ -1,4 +1,4 @@
-"""`bark-jax voices`: list, show, check and save."""
+"""`bark-jax voices`: list, show, check, save, repair and delete."""
 
 import json
 import shutil

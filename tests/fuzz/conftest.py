@@ -19,7 +19,7 @@ THOROUGH = 10  # times as many examples in the slow run
 
 @pytest.fixture(params=[1, pytest.param(THOROUGH, marks=pytest.mark.slow)], ids=["quick", "thorough"])
 def fuzz(request: pytest.FixtureRequest) -> Fuzz:
-    """Run a check on so many examples of its arguments: the same ones every time, more of them in the slow run."""
+    """Run a check on that number of examples of its arguments: the same every time, more in the slow run."""
 
     def run(check: Callable[..., None], examples: int, **arguments: SearchStrategy[Any]) -> None:
         rules = settings(

@@ -49,7 +49,7 @@ CONFIG = small_config()
 
 
 def networks(scale: float = 1.0) -> dict[str, nnx.Module]:
-    """Random ones; with transformers' matrices so many times larger, their greedy choices vary."""
+    """Random ones, the transformers' matrices times `scale`: with larger ones, greedy choices vary."""
     made = random_networks(CONFIG, jax.random.key(0))
     codec = made.pop("codec")
     scaled = {
@@ -64,7 +64,7 @@ def random_text(length: int, seed: int = 0) -> np.ndarray:
 
 
 def random_clip(tokens: int, seed: int = 0) -> Voice:
-    """So many semantic tokens, and the codes of as much time."""
+    """That number of semantic tokens, and the codes of the same duration."""
     rng = np.random.default_rng([tokens, seed])
     frames = int(tokens * CONFIG.codec.frame_rate_hz / CONFIG.semantic.rate_hz)
     codes = rng.integers(0, CONFIG.codec.codebook_size, (CONFIG.codec.codebooks, frames))

@@ -1,4 +1,4 @@
-"""The nano recipe's sentences: their grammar, how numbers are written and read, and the tokenizer made of them."""
+"""The nano recipe's sentences: their grammar, how numbers are written and read, and their tokenizer."""
 
 from collections import Counter
 from functools import cache

@@ -1,4 +1,4 @@
-"""Preparing data: what is made of recordings, what is left out and why, and runs that are repeated or cut short."""
+"""Preparing data: what becomes of recordings, what is left out and why, and runs that are repeated or cut short."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere and goes on ends as one that was not, bit for bit."""
+"""A run that is stopped anywhere and resumed ends bit for bit as one that is not stopped."""
 
 import os
 import signal

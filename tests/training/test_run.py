@@ -155,14 +155,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(done: RunConfig, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_the_second_ctrl_c_stops_at_once() -> None:
-    told: list[str] = []
-    with noticing_ctrl_c(lambda: told.append("noticed")) as stopping:
+    lines: list[str] = []
+    with noticing_ctrl_c(lambda: lines.append("noticed")) as stopping:
         assert not stopping()
         os.kill(os.getpid(), signal.SIGINT)
         assert stopping()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert told == ["noticed"]
+    assert lines == ["noticed"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

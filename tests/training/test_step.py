@@ -127,7 +127,7 @@ def test_frozen_parameters_stay_and_have_no_optimiser() -> None:
 
 @pytest.mark.parametrize("stage", ["semantic", "codec"])
 def test_a_loss_that_is_not_finite_is_reported_and_changes_nothing(stage: str) -> None:
-    """A damaged frozen parameter, or a damaged batch; the step after it goes on as if nothing had been."""
+    """A damaged frozen parameter, or a damaged batch; the step after it is as if nothing had been."""
     trainer = make_trainer(stage, trainable=("blocks.*",) if stage == "semantic" else ("*",))
     state, frozen = trainer.start(NETWORKS[stage])
     good = frozen, BATCHES[stage]
