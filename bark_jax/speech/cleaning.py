@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
 from bark_jax.speech.marks import find_marks
@@ -21,6 +22,7 @@ from bark_jax.text import TextError, TextWarning, compose, name_all
 _ASCII = {
     **dict.fromkeys("‘’‚‛′ʼ", "'"), **dict.fromkeys("“”„‟″", '"'), "…": "...", "‥": "..", "‐": "-", "‑": "-", "‒": "-",
     "−": "-", "\u00ad": "", "\u200b": "", "\u2060": "", "\ufeff": "", "\0": "",
+    **dict.fromkeys("🎵🎶♩♫♬", "♪"),  # the one note that means a song to Bark
 }  # fmt: skip
 _TYPOGRAPHY = re.compile("[" + "".join(_ASCII) + "]")
 _RANGE = re.compile(r"(?<=\d)\s?[–—]\s?(?=\d)")  # 10–12
@@ -30,6 +32,7 @@ _PICTURE = "[\U0001f000-\U0001faff\u2600-\u2668\u2670-\u27bf\u2b00-\u2bff\u231a-
 _FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
 _JOINED = f"[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d{_PICTURE}"
 _CLUSTER = f"(?:{_FLAG}|{_PICTURE}(?:{_JOINED})*)"
+_KEYCAP = re.compile("(?<=[0-9#*])\ufe0f?\u20e3")
 _EMOJI = re.compile(rf"[ \t]*((?:{_CLUSTER}[ \t]*)+)(\w?)")
 
 _HTML = re.compile(
@@ -37,11 +40,18 @@ _HTML = re.compile(
     r"|samp|small|span|strike|strong|summary|sup|table|tbody|td|th|thead|tr|u|ul|var)(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
+_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _LINES = re.compile("blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|pre|table|tr|ul", re.IGNORECASE)  # begin one
 _MARKDOWN = re.compile(  # what a text without any needs no parser for
-    r"[*_`~\\|]|\]\(|<\w+:|^[ \t]*(?:[#>+-]|\d{1,9}[.)]\s|=+[ \t]*$)", re.MULTILINE
+    r"[*_`~\\|]|\][(\[]|\[\^|<\w+:|^[ \t]*(?:[#>+-]|\d{1,9}[.)]\s|=+[ \t]*$)", re.MULTILINE
 )
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")  # 2*3*4 is no emphasis
+_TASK = re.compile(r"^([ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+)\[[ xX]\][ \t]+", re.MULTILINE)  # - [x] done
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,40}\](?::[ \t]*)?")
+_REFERENCE = re.compile(  # [1]: https://example.org "Title"
+    r"""^[ ]{0,3}\[([^\[\]\n]+)\]:[ \t]*(<?(?:https?://|mailto:|www\.|[/#])\S*)(?:[ \t]+["'(].*)?[ \t]*$\n?""",
+    re.MULTILINE,
+)
 _BREAKS = ("softbreak", "hardbreak")
 
 
@@ -66,7 +76,9 @@ def clean(text: str) -> str:
 
 
 def _without_html(text: str) -> tuple[str, list[str]]:
-    tags = [match[1].lower() for match in _HTML.finditer(text)]
+    tags = [(match[1] or "comment").lower() for match in _UNSEEN.finditer(text)]
+    text = _UNSEEN.sub("", text)
+    tags += [match[1].lower() for match in _HTML.finditer(text)]
     return _HTML.sub(lambda match: "\n" if _LINES.fullmatch(match[1]) else "", text), tags
 
 
@@ -78,6 +90,7 @@ def _in_ascii(text: str) -> str:
 
 
 def _without_emoji(text: str) -> tuple[str, list[str]]:
+    text = _KEYCAP.sub("", text)
     names = [name for match in _EMOJI.finditer(text) for name in re.findall(_CLUSTER, match[1])]
     return _EMOJI.sub(lambda match: f" {match[2]}" if match[2] else "", text), names
 
@@ -97,7 +110,9 @@ def _parser() -> MarkdownIt:
 
 def _read_markdown(text: str) -> tuple[str, list[str]]:
     """The paragraphs of the text, and the first line of each block of code."""
-    tokens = _parser().parse(_PRODUCT.sub(r"\\*", text))
+    text = _FOOTNOTE.sub("", _TASK.sub(r"\1", _PRODUCT.sub(r"\\*", text)))
+    targets = {normalizeReference(name): {"href": target, "title": ""} for name, target in _REFERENCE.findall(text)}
+    tokens = _parser().parse(_REFERENCE.sub("", text), {"references": targets})
     code = [(token.content.strip() or "```").splitlines()[0] for token in tokens if token.type == "fence"]
     return "\n\n".join(_paragraphs(tokens)), code
 

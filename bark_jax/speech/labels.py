@@ -1,4 +1,7 @@
-"""Who speaks a line: "ANNA: Hi.", "**Anna:** Hi.", "[Anna]: Hi.", "- Anna: Hi.", "Anna (laughing): Hi."."""
+"""Who speaks a line: "ANNA: Hi.", "**Anna:** Hi.", "[Anna]: Hi.", "- Anna: Hi.", "Anna (laughing): Hi.".
+
+Names may also be quoted, and stand beside a time, as in transcripts: "[00:12] Anna: Hi.", "Anna (00:12): Hi.".
+"""
 
 import re
 import warnings
@@ -11,7 +14,9 @@ from bark_jax.text import TextError, TextWarning, compose, name_all
 _COLON = re.compile("[:：]")
 _BULLET = re.compile(r"\s*(?:(?:[-–—•+*>]|\d{1,3}[.)])\s+)+")
 _ASIDE = re.compile(r"(?<=\S)\s*[(（\[](?P<aside>[^()（）\[\]]*)[)）\]](?P<behind>[*_\s]*)$")
-_DRESS = "*_[] \t"  # around a name
+_DRESS = "*_~[](){}\"'«»“”„‘’ \t"  # around a name
+_CLOSERS = re.compile(r"\s*[\])}]")  # of a bracket that was opened before the name: "[Anna:] Hi."
+_TIME = re.compile(r"[\[(]?\b\d{1,2}(?::\d\d){1,2}(?:[.,]\d+)?\b[\])]?")
 _EMPHASIS = re.compile(r"\s*[*_]{1,3}(?=\s|$)")  # that closes behind the colon
 _LABEL = re.compile(
     r"^[ \t]*(?:[-–—•+*>][ \t]+)?(?P<dress>[*_\[]*)(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,2})[\]*_]*"
@@ -53,16 +58,27 @@ def find_speaker(name: str, known: Mapping[str, str]) -> str | None:
 def read_label(line: str, known: Mapping[str, str]) -> Line | None:
     """The line of a known speaker, without the label; None for another line."""
     head, *rest = _COLON.split(line, maxsplit=1)
+    if rest and (speaker := find_speaker(head, known)):
+        return Line(speaker, "", rest[0])
+    head, *rest = _COLON.split(_without_time(line), maxsplit=1)
     if not rest:
         return None
-    if speaker := find_speaker(head, known):
-        return Line(speaker, "", rest[0])
     head = _BULLET.sub("", head, count=1)
+    if head.lstrip().startswith(("[", "(", "{")):
+        rest[0] = _CLOSERS.sub("", rest[0], count=1)
     aside = _ASIDE.search(head)
     for name, how in ((head, ""), (head[: aside.start()], aside["aside"].strip()) if aside else ("", "")):
         if speaker := find_speaker(name.strip(_DRESS), known):
             return Line(speaker, how, _EMPHASIS.sub("", rest[0], count=1) if set(head) & set("*_") else rest[0])
     return None
+
+
+def _without_time(line: str) -> str:
+    """The line without the first time in it, if that stands at the beginning or right behind the first word or two."""
+    time = _TIME.search(line)
+    if time is None or _COLON.search(line, 0, time.start()):
+        return line
+    return f"{line[: time.start()].rstrip()}{line[time.end() :]}"
 
 
 def warn_of_marks(texts: Collection[str], *, stacklevel: int) -> None:

@@ -3,7 +3,8 @@
 - A pause is `[pause]`, `[pause 2]`, `[pause: 1.5]` or `[pause=500ms]`, with a unit or without (seconds), in any letter
   case, or SSML's `<break time="500ms"/>`.
 - `<voice name="…">…</voice>` switches to that voice, and `<p>` is a paragraph.
-- Other tags that SSML has are removed, and all others too within `<speak>`; entities (`&amp;`) are then decoded.
+- Other tags that SSML has, those of an engine (`<amazon:effect>`), and within `<speak>` all others are removed;
+  entities (`&amp;`) are then decoded.
 
 All else in brackets is text: `[laughs]`, `[paused at 3:10]`, `a < b`.
 """
@@ -56,7 +57,7 @@ def find_marks(text: str) -> list[re.Match[str]]:
     """Where the marks are; where there is a `<speak>`, tags of all names are marks."""
     tags = list(_TAG.finditer(text))
     if not any(_name(match) == "speak" for match in tags):
-        tags = [match for match in tags if _name(match) in _SSML]
+        tags = [match for match in tags if _name(match) in _SSML or ":" in _name(match)]  # <amazon:effect>
     around = list(_AROUND.finditer(text)) if tags else []
     found: list[re.Match[str]] = []
     for match in sorted([*tags, *around, *_PAUSE.finditer(text)], key=re.Match.start):

@@ -29,6 +29,11 @@ from bark_jax.text import TextError, TextWarning
         ("[Anna]: Hi.\n**Tom:** Hi.\n\n    Indented.", "[Anna]: Hi.\nTom: Hi.\n\nIndented."),
         ("[pause 2] snake_case 2*3*4 [laughs] #5 a|b ♪ la ♪", "[pause 2] snake_case 2*3*4 [laughs] #5 a|b ♪ la ♪"),
         ('<speak>A &lt;b&gt; <break time="1s"/></speak>', '<speak>A &lt;b&gt; <break time="1s"/></speak>'),
+        ("- [ ] Milk\n- [x] Eggs", "Milk\n\nEggs"),
+        ("See [a shop][1] and [it][].\n\n[1]: https://example.org 'Shop'\n[it]: /it", "See a shop and it."),
+        ("A note[^1] here.\n\n[^1]: See *there*.", "A note here.\n\nSee there."),
+        ("1️⃣ First, 2⃣ second", "1 First, 2 second"),
+        ("🎵 La la 🎶", "♪ La la ♪"),
         ("25 °C → ½ €, «Résumé» 你好。", "25 °C → ½ €, «Résumé» 你好。"),
     ],
 )
@@ -43,6 +48,7 @@ def test_what_is_read_out(text: str, expected: str) -> None:
         ("Great job! 🎉 See you", "Great job! See you", "emoji that are not spoken: 🎉"),
         ("Hi 👩🏽‍🚀👋🏻, yes❤️no 🇩🇪.", "Hi, yes no.", "emoji that are not spoken: 👩🏽‍🚀, 👋🏻, ❤️, 🇩🇪"),
         ("See:\n```python\nx = 1\n```\nDone.", "See:\n\nDone.", "blocks of code that are not spoken: x = 1"),
+        ("A<!-- b\nc --> d<style>e {}</style>", "A d", "HTML tags that are not spoken: comment, style"),
         ("A <b>bold</b> word<br>here", "A bold word\nhere", "HTML tags that are not spoken: b, br"),
     ],
 )

@@ -170,7 +170,9 @@ def test_without_speakers_a_colon_is_plain_text() -> None:
     "label",
     ["Anna:", "ANNA:", "anna :", "**Anna:**", "**ANNA**:", "__Anna:__", "*Anna*:", "[Anna]:", "**[Anna]:**", "- Anna:",
      "– Anna:", "* **Anna**:", "1. Anna:", "> Anna:", "Anna：", "　Anna:", "Anna (laughing):", "**Anna** (laughing):",
-     "**Anna (laughing):**", "- [Anna] [laughing]:", "ANNA（laughing）："],
+     "**Anna (laughing):**", "- [Anna] [laughing]:", "ANNA（laughing）：", "[Anna:]", "(Anna):", '"Anna":', "“Anna”:",
+     "«Anna»:", "{Anna}:", "~Anna~:", "[00:12] Anna:", "00:01:12 Anna:", "(0:12) **Anna**:", "Anna (00:12):",
+     "Anna [1:02:03]:"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["Anna", "ANNA"])
 @pytest.mark.filterwarnings("ignore:not spoken")
@@ -184,7 +186,17 @@ def test_labels_as_people_write_them(label: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Anna is: here", "Joanna: Hi.", "(Anna) said: Hi.", "Anna", "An na: Hi.", "Note, Anna: hi"]
+    "line",
+    [
+        "Anna is: here",
+        "Joanna: Hi.",
+        "(Anna) said: Hi.",
+        "Anna",
+        "An na: Hi.",
+        "Note, Anna: hi",
+        "Anna 10:30",
+        "At 10:30: Anna",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:speakers without")
 def test_lines_that_only_look_like_labels_are_text(line: str) -> None:
@@ -308,7 +320,13 @@ def test_voices_of_ssml_speak_until_they_are_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["<voice gender='female'>Hi</voice>", "<break time='soon'/>Hi", "<prosody rate='slow'>Hi</prosody>"]
+    "tag",
+    [
+        "<amazon:effect name='x'>Hi</amazon:effect>",
+        "<voice gender='female'>Hi</voice>",
+        "<break time='soon'/>Hi",
+        "<prosody rate='slow'>Hi</prosody>",
+    ],
 )
 def test_tags_that_mean_nothing_here_are_named(tag: str) -> None:
     with pytest.warns(TextWarning, match=rf"ignored: {tag[1:6]}"):
