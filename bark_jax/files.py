@@ -22,6 +22,16 @@ def check_writable(path: Path) -> None:
         raise PermissionError(f"no permission to write into {path.parent}")
 
 
+def check_folder(path: Path) -> None:
+    """Raise OSError, saying why, when `path` plainly cannot be a folder to write into. Touches nothing."""
+    while not path.exists() and path != path.parent:  # folders that are missing are made
+        path = path.parent
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write into {path}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, same suffix, to write to: moved there at the end, removed on any exception.

@@ -47,13 +47,21 @@ def run_command(command: Callable[[], int | None]) -> int:
     try:
         return command() or 0
     except tuple(EXIT_CODES) as error:
-        note(" ".join([f"bark-jax: {str(error) or 'interrupted'}", *getattr(error, "__notes__", ())]))
+        note(f"bark-jax: {_sentences(str(error) or 'interrupted', getattr(error, '__notes__', ()))}")
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     except BrokenPipeError:  # the reader of our output has seen enough
         drop_output()
         return 0
     finally:
         warnings.showwarning = show_source
+
+
+def _sentences(message: str, notes: Sequence[str]) -> str:
+    """The message of an error and what was added to it, in one line."""
+    for added in notes:
+        ended = added.startswith("(") or message.endswith((".", "?", "!", ")"))
+        message = f"{message}{'' if ended else '.'} {added}"
+    return message
 
 
 def _run(arguments: Sequence[str]) -> int | None:

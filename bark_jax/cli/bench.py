@@ -3,6 +3,7 @@
 import argparse
 
 from bark_jax.cli.console import note, print_json
+from bark_jax.cli.models import find_model
 from bark_jax.cli.options import add_machine, use_compile_cache
 from bark_jax.config import RANDOM
 from bark_jax.settings import Settings
@@ -18,11 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     Settings(max_seconds=options.seconds)  # complain before the model is loaded
+    model = find_model(options.model)
+    note(f"loading {options.model} …")
     from bark_jax import Bark, bench  # with JAX
 
     use_compile_cache(options)
-    note(f"loading {options.model} …")
-    bark = Bark.from_pretrained(options.model, dtype=options.dtype)
+    bark = Bark.from_pretrained(model.source, dtype=options.dtype, name=model.name)
     report = bench.measure(bark, options.seconds, lambda what: note(f"{what} …"))
     if options.json:
         print_json(report)

@@ -59,7 +59,10 @@ class Parser(argparse.ArgumentParser):
     def _describe_unknown(self, argument: str) -> str:
         name = argument.partition("=")[0]
         options = [option for option in self._option_string_actions if option.startswith("--")]
-        message = f"there is no option {name}{did_you_mean('--' + name.lstrip('-'), options)}"
-        if any(not action.option_strings and action.choices is None for action in self._actions):
+        near = did_you_mean("--" + name.lstrip("-"), options)
+        message = f"there is no option {name}{near}"
+        if not (near and argument.startswith("--")) and any(
+            not action.option_strings and action.choices is None for action in self._actions
+        ):
             message += f"; a text or name that begins with - goes last, behind --: {self.prog} -- {argument}"
         return message

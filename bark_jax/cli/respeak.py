@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bark_jax.audio import SUFFIXES, AudioError, check_output
+from bark_jax.audio import SUFFIXES, check_output
 from bark_jax.cli.models import DEFAULT_MODEL, find_model
 from bark_jax.cli.options import add_machine, add_sampling, chosen_settings
+from bark_jax.cli.speech import check_files
 from bark_jax.errors import FileError
-from bark_jax.files import check_writable
 from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.text import normalize
@@ -54,11 +54,7 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
         normalize(options.text)
     if options.output is not None:
         check_output(options.output)
-    for path in filter(None, (options.report, options.srt, options.vtt)):
-        try:
-            check_writable(path)
-        except OSError as error:
-            raise AudioError(f"cannot write {path}: {error}") from error
+    check_files(options)
     Settings().replace(**settings)
     choose_seed(options.seed)
 

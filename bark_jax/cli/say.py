@@ -18,6 +18,7 @@ from bark_jax.hub import HubUnreachableError
 from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
 from bark_jax.settings import Settings
+from bark_jax.speech.cleaning import clean
 from bark_jax.text import normalize
 from bark_jax.voices.library import voice_file
 
@@ -80,6 +81,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.output is None and not (options.stream or options.play):
         options.output = DEFAULT_OUTPUT
     _check(options, settings)
+    if options.clean is not False:
+        text, options.clean = clean(text), False  # here, where a text that is only emoji is refused at once
     cast = {None: options.voice, **dict(options.speaker)}
     model = _find(options, cast)
     Settings.defaults(model.config).replace(**settings).check(model.config)

@@ -7,9 +7,10 @@ from typing import Any
 
 from bark_jax.audio import AudioError
 from bark_jax.cli.listeners import PLAYERS, STDOUT, check_listeners
-from bark_jax.files import check_writable
+from bark_jax.files import check_folder, check_writable
 from bark_jax.settings import SettingsError
 from bark_jax.speech.delivery import KEEP_VOICE, Delivery
+from bark_jax.speech.labels import known_speakers
 from bark_jax.speech.sentences import LANGUAGES
 
 
@@ -70,8 +71,16 @@ def check_speech(options: argparse.Namespace) -> None:
     if options.stream == STDOUT and options.json:
         raise SettingsError("--stream - and --json both write to standard output: give --stream a file")
     check_listeners(options.stream, play=options.play)
-    for path in filter(None, (options.srt, options.vtt, options.report)):
+    known_speakers([name for name, _ in options.speaker])
+    check_files(options)
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise AudioError for subtitles, a report or a folder of pieces that cannot be written."""
+    checks = [(check_writable, path) for path in (options.srt, options.vtt, options.report)]
+    for check, path in [*checks, (check_folder, options.pieces)]:
         try:
-            check_writable(path)
+            if path is not None:
+                check(path)
         except OSError as error:
             raise AudioError(f"cannot write {path}: {error}") from error
