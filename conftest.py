@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -43,6 +44,8 @@ def _parse_toml(example: Example) -> None:
 def _enter(namespace: dict[str, Any]) -> None:
     folder = tempfile.TemporaryDirectory(prefix="documents-", ignore_cleanup_errors=True)
     namespace["_before"] = {name: os.environ.get(name) for name in _USER_FOLDERS}, Path.cwd(), folder
+    namespace["_promotion"] = jax.numpy_dtype_promotion("standard")  # the other tests' is strict
+    namespace["_promotion"].__enter__()
     cache = Path(tempfile.gettempdir()) / f"bark-jax-documents-{os.getuid()}"  # compiled programs, for all documents
     os.environ.update(dict.fromkeys(_USER_FOLDERS, folder.name) | {"XDG_CACHE_HOME": str(cache)})
     os.chdir(folder.name)
@@ -50,6 +53,7 @@ def _enter(namespace: dict[str, Any]) -> None:
 
 def _leave(namespace: dict[str, Any]) -> None:
     environment, here, folder = namespace["_before"]
+    namespace["_promotion"].__exit__(None, None, None)
     os.chdir(here)
     for name, value in environment.items():
         if value is None:
