@@ -203,6 +203,7 @@ with wave.open(sys.argv[sys.argv.index("-w") + 1], "wb") as file:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the model was not trained on")  # forty sentences do not hold every word
 def test_the_whole_recipe_of_a_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With tones for speech, so that nothing has to be installed."""
     stand_in(BEEPS, tmp_path, monkeypatch)
