@@ -45,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     for network in TRANSFORMERS:
         parser.add_argument(f"--{network}", metavar="FILE", help=f"a {network} network fine-tuned by itself, to put in "
                             "place of that of SOURCE: a file or a folder; SOURCE may be converted already")  # fmt: skip
+    parser.add_argument("--quantizer", metavar="FILE", type=Path,
+                        help="of semantic tokens (.pth), where SOURCE is HuBERT, facebook/hubert-base-ls960: together "
+                        "they make tokens of recordings")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a converted checkpoint")
     parser.add_argument("--verify", action="store_true",
                         help="then compare all networks with PyTorch's (needs torch and transformers)")  # fmt: skip
@@ -56,6 +59,9 @@ def _convert(options: argparse.Namespace) -> None:
     from .conversion import convert_checkpoint  # with JAX, which --help and bad usage need not wait for
 
     local = partial(_local, progress=not options.quiet)
+    if _is_hubert(Path(options.source), options):
+        _convert_hubert(options)
+        return
     source = local(options.source, suno_names(options.size) if options.size else None)
     tokenizer = local(options.tokenizer, ()) if options.tokenizer else None
     stages = {network: local(given) for network in TRANSFORMERS if (given := getattr(options, network))}
@@ -70,6 +76,26 @@ def _convert(options: argparse.Namespace) -> None:
         from .verify import verify
 
         verify(open_source(source, size=options.size, tokenizer=tokenizer), options.out, progress=not options.quiet)
+
+
+def _is_hubert(source: Path, options: argparse.Namespace) -> bool:
+    from .hubert import HUBERT_REPOSITORY, is_hubert
+
+    return options.quantizer is not None or str(source) == HUBERT_REPOSITORY or is_hubert(source)
+
+
+def _convert_hubert(options: argparse.Namespace) -> None:
+    """HuBERT has a layout of its own, and none of Bark's options."""
+    from .hubert import convert_hubert
+
+    given = [name for name in ("size", "tokenizer", "overwrite", "verify", *TRANSFORMERS) if getattr(options, name)]
+    if given or options.dtype != DTYPES[0]:
+        raise ConversionError(f"--{(given or ['dtype'])[0]} is not for HuBERT: leave it out")
+    source = _local(options.source, ("pytorch_model.bin",), progress=not options.quiet)
+    convert_hubert(source, options.out, quantizer=options.quantizer)
+    if not options.quiet:
+        what = "features only" if options.quantizer is None else f"with {options.quantizer.name}"
+        print(f"{options.out}: HuBERT, {what}", file=sys.stderr)
 
 
 def _local(source: str, weights: Sequence[str] | None = None, *, progress: bool) -> Path:

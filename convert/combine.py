@@ -24,6 +24,11 @@ def stack(parts: Parts) -> np.ndarray:
     return np.stack([parts[str(index)] for index in range(len(parts))])
 
 
+def side_by_side(parts: Parts) -> np.ndarray:
+    """Queries, keys and values, parts "q", "k" and "v", along the first axis."""
+    return np.concatenate([parts[name] for name in "qkv"])
+
+
 def lstm_bias(parts: Parts) -> np.ndarray:
     """PyTorch's LSTM has two biases which are only ever added."""
     if parts["ih"].shape != parts["hh"].shape:
@@ -34,6 +39,18 @@ def lstm_bias(parts: Parts) -> np.ndarray:
 def conv_kernel(parts: Parts) -> np.ndarray:
     """[O, I, k] → [k, I, O], float32."""
     return _folded(parts).transpose(2, 1, 0)
+
+
+def position_kernel(parts: Parts) -> np.ndarray:
+    """HuBERT's convolution of positions, [O, I, k] → [k, I, O], float32: its weight norm is over all but the taps."""
+    if parts.keys() == {"weight"}:
+        return conv_kernel(parts)
+    g, v = parts["g"].astype(np.float64), parts["v"].astype(np.float64)
+    if "weight" in parts or v.ndim != 3 or g.shape != (1, 1, v.shape[2]):
+        raise ValueError(f"g {g.shape} and v {v.shape} of weight normalisation do not fit")
+    with np.errstate(invalid="ignore", divide="ignore"):  # the caller refuses what is not finite
+        weight = (g * v / np.sqrt(np.square(v).sum((0, 1), keepdims=True))).astype(np.float32)
+    return weight.transpose(2, 1, 0)
 
 
 def subpixel_kernel(parts: Parts) -> np.ndarray:

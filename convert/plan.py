@@ -3,13 +3,13 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bark_jax.config import BarkConfig
-from bark_jax.models.parameters import parameter_shapes
+from bark_jax.models.parameters import Shape, parameter_shapes
 
 from .combine import Combine
 from .rules import LEFT_OUT, Row, rows
@@ -90,6 +90,14 @@ def plan(network: str, config: BarkConfig, tensors: LazyTensors, *, converted: b
     converted: whether the tensors have been converted before, and are what they are to be.
     """
     table, shapes = rows(network, config), parameter_shapes(config, network)
+    return match_tensors(network, table, shapes, tensors, LEFT_OUT, converted=converted)
+
+
+def match_tensors(
+    network: str, table: list[Row], shapes: Mapping[str, Shape], tensors: LazyTensors, ignored: Mapping[str, str],
+    *, converted: bool = False,
+) -> Plan:  # fmt: skip
+    """`plan` by any table, shapes of targets, and rules of what is left out."""
     targets: dict[str, Target] = {}
     left_out: Counter[str] = Counter()
     problems: list[str] = []
@@ -100,7 +108,7 @@ def plan(network: str, config: BarkConfig, tensors: LazyTensors, *, converted: b
                 problems += targets.setdefault(path, Target(path, shapes[path], row.combine)).add(tensor, row)
             else:
                 problems.append(f"{tensor.label} has no place in a network of this configuration")
-        elif reason := next((reason for reason, pattern in LEFT_OUT.items() if re.fullmatch(pattern, name)), None):
+        elif reason := next((reason for reason, pattern in ignored.items() if re.fullmatch(pattern, name)), None):
             left_out[reason] += 1
         else:
             problems.append(f"{tensor.label} is not part of the {network} network")

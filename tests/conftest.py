@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent
 IO = (  # beginnings of paths: tests of processes, disks, sockets, whole commands and training runs
     "fuzz/", "test_cli", "test_hub", "test_loading", "test_compile_cache", "test_sharding", "test_offload",
     "test_bench", "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export", "convert/test_formats",
-    "speech/test_resuming", "speech/test_speech", "speech/test_ranking", "training/",
+    "speech/test_resuming", "speech/test_speech", "speech/test_ranking", "training/", "hearing/", "parity/test_hubert",
 )  # fmt: skip
 
 if importlib.util.find_spec("torch") is None:  # the newest versions are tested without it

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from bark_jax.cli.console import note
+from bark_jax.hearing.finding import is_hubert
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.loading import resolve
@@ -47,8 +48,9 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--only-audio", action="store_true", help="leave out the tokens: the model has no codec yet")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--semantic-tokens", type=Path, metavar="FILE",
-                        help="semantic_tokens.npz of other data, for a model that has none")  # fmt: skip
+    choice.add_argument("--semantic-tokens", metavar="FILE",
+                        help="for a model that has none: semantic_tokens.npz of other data; for the published models "
+                        "hubert, hubert:german, … or a folder of bark-jax convert --quantizer")  # fmt: skip
     choice.add_argument("--seed", type=int, help="of clusters of these data, for a model that has none (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="discard what DATA holds and start again")
     parser.add_argument("--quiet", action="store_true", help="print errors and warnings only")
@@ -65,7 +67,8 @@ def _prepare(options: argparse.Namespace) -> None:
     model = resolve(options.model)
     if options.seed is not None and own_clusters(model):
         note(f"warning: --seed is not used: {options.model} has its own semantic tokens")
-    if not options.only_audio and not own_clusters(model) and (speaking := has_learned_tokens(model)):
+    named = options.semantic_tokens is not None and is_hubert(options.semantic_tokens)
+    if not (options.only_audio or named or own_clusters(model)) and (speaking := has_learned_tokens(model)):
         networks = " and ".join(speaking)
         note(
             f"warning: {options.model} has no semantic_tokens.npz: its {networks} networks cannot learn from these "

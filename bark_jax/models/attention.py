@@ -49,9 +49,13 @@ def causal(qkv: Array, heads: int, start: Array, policy: Policy = PLAIN) -> Arra
     return _join(attend_causal(*_split(qkv, heads), jnp.repeat(start, heads), policy.query_chunk), heads)
 
 
-def window(qkv: Array, heads: int, policy: Policy = PLAIN) -> Array:
-    """Full (non-causal) self-attention: [B, T, 3·C] → [B, T, C]."""
-    return _join(attend_window(*_split(qkv, heads), policy.query_chunk), heads)
+def window(qkv: Array, heads: int, policy: Policy = PLAIN, *, present: Array | None = None) -> Array:
+    """Full (non-causal) self-attention: [B, T, 3·C] → [B, T, C].
+
+    present, bool [B, T]: the positions that are seen, by default all.
+    """
+    visible = None if present is None else jnp.repeat(present, heads, axis=0)[:, None]
+    return _join(attend_window(*_split(qkv, heads), policy.query_chunk, visible), heads)
 
 
 def cached(
@@ -110,9 +114,12 @@ def attend_causal(q: Array, k: Array, v: Array, start: Array, chunk: int = PLAIN
     return jnp.concatenate(chunks, axis=1)
 
 
-def attend_window(q: Array, k: Array, v: Array, chunk: int = PLAIN.query_chunk) -> Array:
-    """Full (non-causal) self-attention in chunks of queries. q, k, v [B·H, T, D] → [B·H, T, D]."""
-    chunks = [attend(q[:, i : i + chunk], k, v) for i in range(0, q.shape[1], chunk)]
+def attend_window(q: Array, k: Array, v: Array, chunk: int = PLAIN.query_chunk, visible: Array | None = None) -> Array:
+    """Full (non-causal) self-attention in chunks of queries. q, k, v [B·H, T, D] → [B·H, T, D].
+
+    visible, bool [B·H, 1, T]: by default all.
+    """
+    chunks = [attend(q[:, i : i + chunk], k, v, visible) for i in range(0, q.shape[1], chunk)]
     return jnp.concatenate(chunks, axis=1)
 
 

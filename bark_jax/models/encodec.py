@@ -116,8 +116,9 @@ class Residual(nnx.Module):
 class LSTMLayer(nnx.Module):
     """One layer; gates are stacked as PyTorch does: input, forget, cell, output."""
 
-    def __init__(self, width: int) -> None:
-        self.input_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
+    def __init__(self, width: int, inputs: int | None = None) -> None:
+        """inputs: their width, by default that of the layer."""
+        self.input_weight = nnx.Param(jnp.zeros((4 * width, inputs or width), jnp.float32))
         self.hidden_weight = nnx.Param(jnp.zeros((4 * width, width), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(4 * width, jnp.float32))
 

@@ -16,11 +16,12 @@ from typing import Any
 from bark_jax.checkpoint import read_config
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing, sha256
+from bark_jax.hearing.finding import find_hubert, is_hubert
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
 from bark_jax.training.prepare_audio import StepProgress, prepare_audio
 from bark_jax.training.prepare_tokens import check_tokenizer, prepare_tokens
-from bark_jax.training.semantic_tokens import CLUSTERS, KMeansTokenizer
+from bark_jax.training.semantic_tokens import CLUSTERS, KMeansTokenizer, SemanticTokenizer
 from bark_jax.training.shards import DataError
 from bark_jax.training.transcripts import LeftOut, Recordings, Transcript, read_transcripts
 
@@ -39,8 +40,9 @@ class Preparation:
     to: Path  # the folder of data
     model: Path  # a folder with config.json and, but for audio alone, codec.safetensors and a tokenizer of texts
     only_audio: bool = False  # which is what a codec learns from
-    # A KMeansTokenizer's file, for a model that has none of its own; without either, one is fitted to the recordings.
-    semantic_tokens: Path | None = None
+    # For a model that has no clusters of its own: a KMeansTokenizer's file, "hubert" or a folder (see hearing.finding);
+    # without any, clusters are fitted to the recordings.
+    semantic_tokens: Path | str | None = None
     seed: int = 0  # of that fit
     overwrite: bool = False  # discard what the folder holds
 
@@ -66,7 +68,7 @@ class _Ingredients:
 
     source: str  # hash of all but the tokenizer of recordings
     codec: str  # SHA-256 of the codec's file
-    tokenizer: KMeansTokenizer | None  # the model's own, or one that was given
+    tokenizer: SemanticTokenizer | None  # the model's own, or one that was given
     clusters: str  # as in TokenManifest
 
 
@@ -109,10 +111,10 @@ def _ingredients(job: Preparation, config: BarkConfig) -> _Ingredients:
     return _Ingredients(source=source, codec=codec, tokenizer=tokenizer, clusters=clusters)
 
 
-def _tokenizer(job: Preparation, config: BarkConfig) -> KMeansTokenizer | None:
+def _tokenizer(job: Preparation, config: BarkConfig) -> SemanticTokenizer | None:
     """The model's own, else the one that is given. Raises DataError when those differ."""
     files = [file for file in (job.semantic_tokens, own_clusters(job.model)) if file is not None]
-    tokenizers = [KMeansTokenizer.load(file) for file in files]
+    tokenizers = [find_hubert(file) if is_hubert(file) else KMeansTokenizer.load(file) for file in files]
     for tokenizer in tokenizers:
         check_tokenizer(tokenizer, config)
     if len({tokenizer.fingerprint for tokenizer in tokenizers}) > 1:
@@ -227,7 +229,8 @@ def _make_tokens(
             open_audio(job.to, config), config.codec.sample_rate, config.semantic.vocab, config.semantic.rate_hz,
             job.seed, lambda done, total: progress("clusters", done, total),
         )  # fmt: skip
-    tokenizer.save(job.to / CLUSTERS)
+    if isinstance(tokenizer, KMeansTokenizer):
+        tokenizer.save(job.to / CLUSTERS)
     tokens, left_out = prepare_tokens(
         job.to,
         job.model,

@@ -15,6 +15,7 @@ from bark_jax import checkpoint
 from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
+from bark_jax.hearing.finding import HUBERT
 from bark_jax.loading import resolve
 from bark_jax.models.parameters import map_parameters
 from bark_jax.models.random_networks import random_network
@@ -68,6 +69,7 @@ def check_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) -
     made_with = getattr(clips, "semantic_tokens", None)
     if stage not in SPEAKING or made_with is None:
         return
+    of_hubert = made_with.startswith(HUBERT)
     for folder, name in _models(config):
         clusters = folder / CLUSTERS
         if clusters.is_file():
@@ -76,11 +78,14 @@ def check_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) -
                     f"the semantic tokens in {config.data} are of other clusters than {clusters}, which the networks "
                     f"of {name} learned: prepare the data again with --model {name}"
                 )
-        elif learned := [other for other in has_learned_tokens(folder) if other != stage or folder != config.model]:
+        elif not of_hubert and (
+            learned := [other for other in has_learned_tokens(folder) if other != stage or folder != config.model]
+        ):
             raise TrainingError(
                 f"{name} has no {CLUSTERS}: its {' and '.join(learned)} networks learned semantic tokens of a "
                 f"tokenizer that is not there (that of the published models was never released), so those in "
-                f"{config.data} mean nothing to it. Train its codec or fine network, start from a model that has its "
+                f"{config.data} mean nothing to it. Prepare the data with --semantic-tokens hubert, train its codec or "
+                "fine network, start from a model that has its "
                 "own, such as nano, or from random weights in a new folder; from Python, clips=… takes tokens that the "
                 "model has generated itself"
             )
@@ -90,6 +95,8 @@ def keep_semantic_tokens(config: RunConfig, stage: str, clips: Sequence[Any]) ->
     """Copy the tokenizer of the data into the model's folder, for data to come. Raises TrainingError."""
     target = config.model / CLUSTERS
     if stage not in SPEAKING or not hasattr(clips, "semantic_tokens") or target.exists():
+        return
+    if clips.semantic_tokens.startswith(HUBERT):
         return
     tokenizer = KMeansTokenizer.load(config.data / CLUSTERS)
     if tokenizer.fingerprint != clips.semantic_tokens:

@@ -1,0 +1,105 @@
+"""Which tokenizer of recordings a user means, and which one a model speaks: own, in a folder, or downloaded once."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
+
+from bark_jax.checkpoint import CheckpointError
+from bark_jax.config import BarkConfig
+from bark_jax.errors import InputError
+from bark_jax.hub import download
+from bark_jax.loading import converter
+from bark_jax.quoting import did_you_mean, quote
+
+if TYPE_CHECKING:
+    from bark_jax.hearing.tokenizer import HubertTokenizer
+    from bark_jax.training.semantic_tokens import SemanticTokenizer
+
+HUBERT = "hubert"  # as users call it; "hubert:polish" for another language
+HUBERT_REPOSITORY = "facebook/hubert-base-ls960"
+CLUSTERS = "semantic_tokens.npz"  # of a model that was trained with its own
+QUANTIZERS = {  # language → repository of the hub and file, as their authors list them
+    "english": ("GitMylo/bark-voice-cloning", "quantifier_V1_hubert_base_ls960_23.pth"),
+    "polish": ("Hobis/bark-voice-cloning-polish-HuBERT-quantizer", "polish-HuBERT-quantizer_8_epoch.pth"),
+    "german": ("CountFloyd/bark-voice-cloning-german-HuBERT-quantizer", "german-HuBERT-quantizer_14_epoch.pth"),
+    "spanish": ("Lancer1408/bark-es-tokenizer", "es_tokenizer.pth"),
+    "portuguese": (
+        "MadVoyager/bark-voice-cloning-portuguese-HuBERT-quantizer", "portuguese-HuBERT-quantizer_24_epoch.pth",
+    ),
+    "japanese": ("junwchina/bark-voice-cloning-japanese-HuBERT-quantizer", "japanese-HuBERT-quantizer_24_epoch.pth"),
+    "turkish": ("egeadam/bark-voice-cloning-turkish-HuBERT-quantizer", "turkish_model_epoch_14.pth"),
+}  # fmt: skip
+TAGS = {
+    "en": "english", "pl": "polish", "de": "german", "es": "spanish", "pt": "portuguese", "ja": "japanese",
+    "tr": "turkish",
+}  # fmt: skip
+
+
+def is_hubert(spec: str | Path) -> bool:
+    """Whether a user means HuBERT by its name, or a folder that may hold one, and not a file of clusters."""
+    return str(spec).partition(":")[0] == HUBERT or Path(spec).expanduser().is_dir()
+
+
+def language_of(spec: str) -> str:
+    """The language in "hubert:polish" or "hubert:pl", English by default. Raises InputError naming those there are."""
+    name, _, language = spec.partition(":")
+    language = TAGS.get(language.lower(), language.lower()) or "english"
+    if name != HUBERT or language not in QUANTIZERS:
+        near = did_you_mean(language, QUANTIZERS)
+        raise InputError(f"there is no quantiser for {quote(language)}{near}: they are {', '.join(QUANTIZERS)}")
+    return language
+
+
+def find_hubert(spec: str | Path, *, progress: bool = True) -> "HubertTokenizer":
+    """The tokenizer of the published Bark's tokens: of a converted folder, or "hubert", downloaded if need be.
+
+    What is downloaded is converted into the user's cache. Raises InputError for a language that nobody made a quantiser
+    for, CheckpointError, of which HubUnreachableError.
+    """
+    from bark_jax.hearing.layout import is_ears, read_ears  # with JAX
+    from bark_jax.hearing.tokenizer import HubertTokenizer
+
+    folder = Path(spec).expanduser()
+    if not folder.is_dir():
+        language = language_of(str(spec))
+        folder = user_cache_path("bark-jax", appauthor=False) / HUBERT / language
+        if not is_ears(folder):
+            _fetch(language, folder, progress=progress)
+    return HubertTokenizer(ears=read_ears(folder))
+
+
+def _fetch(language: str, folder: Path, *, progress: bool) -> None:
+    repository, file = QUANTIZERS[language]
+    hubert = download(HUBERT_REPOSITORY, weights=("pytorch_model.bin",), progress=progress)
+    quantizer = download(repository, weights=(file,), progress=progress) / file
+    conversion = importlib.import_module(f"{converter().__name__}.hubert")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    conversion.convert_hubert(hubert, folder, quantizer=quantizer, language=language)
+
+
+def find_tokenizer(model: Path | None, config: BarkConfig, hubert: str | Path = HUBERT) -> "SemanticTokenizer":
+    """What makes the semantic tokens that a model speaks: its own clusters, else HuBERT and a quantiser.
+
+    model: its folder, if it has one. hubert: as for `find_hubert`. Raises InputError for a model of other tokens than
+    these make, and as `find_hubert`.
+    """
+    from bark_jax.training.semantic_tokens import KMeansTokenizer
+
+    if model is not None and (model / CLUSTERS).is_file():
+        return KMeansTokenizer.load(model / CLUSTERS)
+    published = BarkConfig.small().semantic
+    if (config.semantic.vocab, config.semantic.rate_hz) != (published.vocab, published.rate_hz):
+        raise InputError(
+            f"this model has {config.semantic.vocab} semantic tokens and no {CLUSTERS}: nothing is known of how they "
+            "are made of recordings"
+        )
+    try:
+        return find_hubert(hubert)
+    except CheckpointError as error:
+        error.add_note(
+            f"The published models need HuBERT and a quantiser once: convert {HUBERT_REPOSITORY} with --quantizer, and "
+            "give the folder as --hubert FOLDER; or use --model nano, which needs neither."
+        )
+        raise
