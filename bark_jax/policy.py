@@ -1,7 +1,8 @@
 """What is decided by the device: one frozen value, derived from where the weights are and passed to every program.
 
 Programs take it as a static argument. Nothing else in the package asks which platform it runs on, so a platform's
-layout, attention or loops are changed here and in `bark_jax.models.attention`.
+layout, attention or loops are changed here and in `bark_jax.models.attention`. The codec, which takes no policy, leaves
+the form of its convolutions to the platform that they are lowered for (`bark_jax.models.convolution`).
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,12 @@ class Policy:
     fixed_trips: bool = False
     batch_size: int = 1  # clips made side by side where nothing is asked for: batches do not pay on CPUs
     query_chunk: int = 256  # queries attended at once in a prompt or window; a causal chunk sees only its prefix
+    # Rows of a decoding step, which repetitions fill up: below 8 a TPU multiplies row by row, off its matrix unit.
+    step_rows: int = 1
+    # Rows of a layer normalisation there: XLA for GPUs makes three kernels of one row, and fuses two into the product.
+    norm_rows: int = 1
+    flat_cache: bool = False  # a layer's keys are [B, S, C] instead of [B·H, S, D] (see `models.attention`)
+    threshold_bits: int = 1  # bits of a threshold of top-k or top-p that one pass over the logits decides; divides 32
 
     @classmethod
     def of_device(cls, device: jax.Device) -> Self:
@@ -42,6 +49,11 @@ class Policy:
             dtype="bfloat16" if half else "float32",
             fixed_trips=platform == "gpu",
             batch_size=1 if platform == "cpu" else 4,
+            query_chunk=1024 if platform == "gpu" else 256,
+            step_rows=8 if platform == "tpu" else 1,
+            norm_rows=2 if platform == "gpu" else 1,
+            threshold_bits=4 if platform == "gpu" else 1,
+            flat_cache=platform == "tpu",
         )
 
     @classmethod

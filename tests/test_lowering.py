@@ -22,7 +22,6 @@ from bark_jax.stages import coarse, codec, fine, scoring, semantic
 from bark_jax.voices.voice import Voice
 
 PLATFORMS = ("tpu", "cuda")
-GPU = Policy.of_platform("gpu")
 CUSTOM_CALLS = {"cu_threefry2x32_ffi"}  # random bits, where JAX's CUDA plugin is installed; above all none to the host
 SIZES = [("tiny", "float32", 1), ("large", "bfloat16", 8)]
 ALL_SIZES = itertools.product(("small", "large"), ("float32", "bfloat16"), (1, 8))
@@ -49,32 +48,32 @@ class Exporter:
         return jax.tree.map(zeros, self.function.eval_shape(*arguments, **options))
 
 
-def run_semantic(network: Any, config: BarkConfig, batch: int) -> None:
+def run_semantic(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     texts = [np.zeros(9, np.int32)] * batch
-    semantic.generate_semantic(network, config, texts, keys(batch), settings(config, batch), policy=GPU)
+    semantic.generate_semantic(network, config, texts, keys(batch), settings(config, batch), policy=policy)
 
 
-def run_scoring(network: Any, config: BarkConfig, batch: int) -> None:
+def run_scoring(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     texts = [np.zeros(9, np.int32)] * batch
-    scoring.score_semantic(network, config, texts, texts, [None] * batch, GPU)
+    scoring.score_semantic(network, config, texts, texts, [None] * batch, policy)
 
 
-def run_coarse(network: Any, config: BarkConfig, batch: int) -> None:
+def run_coarse(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     """One item has a voice, so that prompts of both lengths are prefilled."""
     tokens, codes = np.zeros(300, np.int32), np.zeros((config.codec.codebooks, 450), np.int32)
     voice = Voice(semantic=tokens, coarse=codes[: config.coarse.codebooks], fine=codes)
     for voices in ([None] * batch, [voice] * batch):
         coarse.generate_coarse(
-            network, config, [tokens] * batch, keys(batch), settings(config, batch), voices, policy=GPU
+            network, config, [tokens] * batch, keys(batch), settings(config, batch), voices, policy=policy
         )
 
 
-def run_fine(network: Any, config: BarkConfig, batch: int) -> None:
+def run_fine(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     codes = [np.zeros((config.coarse.codebooks, 300), np.int32)] * batch
-    fine.generate_fine(network, config, codes, keys(batch), settings(config, batch), policy=GPU)
+    fine.generate_fine(network, config, codes, keys(batch), settings(config, batch), policy=policy)
 
 
-def run_codec(network: Any, config: BarkConfig, batch: int) -> None:
+def run_codec(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     codes = [np.zeros((config.codec.codebooks, 300), np.int32)] * batch
     codec.decode_codes(network, config, codes)
     next(codec.decode_pieces(network, codes))
@@ -111,7 +110,8 @@ def test_every_program_lowers_for_tpu_and_cuda(
     config = BarkConfig.preset(size)
     name = stage.__name__.rpartition(".")[2]
     network = abstract_network(config, "semantic" if stage is scoring else name, param_dtype=dtype, dtype=dtype)
-    run(map_parameters(lambda _, leaf: zeros(leaf), network), config, batch)
+    policy = Policy.of_platform("tpu" if size == "tiny" else "gpu")
+    run(map_parameters(lambda _, leaf: zeros(leaf), network), config, batch, policy)
     assert programs
     for name, program in programs.items():
         assert program.exported, f"{name} was not called"

@@ -43,3 +43,10 @@ def test_cards_without_bfloat16_compute_in_float32(capability: str, dtype: str) 
 
 def test_only_gpus_waste_steps() -> None:
     assert [Policy.of_platform(name).fixed_trips for name in ("cpu", "gpu", "tpu")] == [False, True, False]
+
+
+def test_each_platform_has_its_layout() -> None:
+    cpu, gpu, tpu = (Policy.of_platform(name, bfloat16=False) for name in ("cpu", "gpu", "tpu"))
+    assert cpu == PLAIN
+    assert (gpu.norm_rows, gpu.threshold_bits, gpu.query_chunk, gpu.flat_cache) == (2, 4, 1024, False)
+    assert (tpu.step_rows, tpu.flat_cache, tpu.query_chunk) == (8, True, 256)

@@ -1,12 +1,15 @@
 """The sampler against a plain float64 statement of Suno's rules: exact probabilities, then draws."""
 
+import dataclasses
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bark_jax.policy import PLAIN
 from bark_jax.settings import Settings
 from bark_jax.stages.noise import fold_keys
 from bark_jax.stages.sampling import Sampling, filter_logits, probabilities, sample
@@ -191,3 +194,11 @@ def test_stop_rule(filtered: list[float], token: int, min_eos_p: float, end: boo
 def test_stop_rule_sees_the_distribution_drawn_from(rule: tuple[float, int | None, float | None], end: bool) -> None:
     logits = jnp.log(jnp.array([[0.7, 0.3]], jnp.float32))
     assert ends(filter_rows(logits, sampling(rule))[0].tolist(), 0, 0.2) is end
+
+
+def test_passes_of_several_bits_find_the_same_thresholds() -> None:
+    rows = example_rows()
+    several = jax.jit(partial(filter_logits, policy=dataclasses.replace(PLAIN, threshold_bits=4)))
+    for rule in RULES:
+        own = sampling(*[rule] * len(rows))
+        np.testing.assert_array_equal(several(rows, own), filter_rows(rows, own), err_msg=str(rule))

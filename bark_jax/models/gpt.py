@@ -17,7 +17,7 @@ from bark_jax.config import GPTConfig
 from bark_jax.models import attention
 from bark_jax.models.attention import KVCache, LayerCache
 from bark_jax.models.initialisers import draw_transformer
-from bark_jax.models.layers import Block, LayerNorm, Linear, project
+from bark_jax.models.layers import Block, LayerNorm, Linear, normalise, project, repeat_rows
 from bark_jax.policy import PLAIN, Policy
 
 
@@ -85,18 +85,18 @@ class GPT(nnx.Module):
         start [B] int32. Returns the normalised hidden state [B, C] (for `logits`) and the cache with the token in it.
         weights: a list that each layer's attention weights, float32 [B, H, S], are appended to.
         """
-        x = (x + self._positions(slot - start))[:, None]  # [B, 1, C]
-        visible = attention.visible_slots(cache, self.config.heads, slot, start)
+        x = repeat_rows((x + self._positions(slot - start))[:, None], policy.step_rows)  # [B, 1 or more, C]
+        visible = attention.visible_slots(cache, self.config.heads, slot, start, policy)
         layers = []
         for block, *layer in zip(self.blocks, cache.keys, cache.values, strict=True):
             attended, filled, seen = attention.cached(
-                block.qkv(x), self.config.heads, LayerCache(*layer), slot, visible, policy
+                block.qkv(x, policy)[:, :1], self.config.heads, LayerCache(*layer), slot, visible, policy
             )
             layers.append(filled)
             if weights is not None:
                 weights.append(seen)
-            x = block.finish(x, attended)
-        return self.norm(x)[:, 0], _stack(layers)
+            x = block.finish(x, repeat_rows(attended, policy.step_rows), policy)
+        return normalise(self.norm, x, policy)[:, 0], _stack(layers)
 
     def logits(self, hidden: Array, first: Array | int = 0, count: int | None = None) -> Array:
         """Float32 logits of hidden states [..., C]: all [..., V], or `count` vocabulary entries from `first` on."""

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bark_jax.models.attention import precision
+from bark_jax.policy import PLAIN, Policy
 
 NORM_EPSILON = 1e-5
 
@@ -79,15 +80,33 @@ class Block(nnx.Module):
         self.mlp_out = Linear(4 * width, width, bias=bias, **dtypes)
         self.heads = heads
 
-    def qkv(self, x: Array) -> Array:
+    def qkv(self, x: Array, policy: Policy = PLAIN) -> Array:
         """[B, T, C] → queries, keys and values side by side, [B, T, 3·C] (see `bark_jax.models.attention`)."""
-        return self.qkv_projection(self.attention_norm(x))
+        return self.qkv_projection(normalise(self.attention_norm, x, policy))
 
-    def finish(self, x: Array, attended: Array) -> Array:
+    def finish(self, x: Array, attended: Array, policy: Policy = PLAIN) -> Array:
         """The block's float32 input and the attention's output, both [B, T, C] → its float32 output [B, T, C]."""
         x = x + self.attention_out(attended).astype(x.dtype)
-        hidden = gelu(self.mlp_in(self.mlp_norm(x)))
+        hidden = self.mlp_in(normalise(self.mlp_norm, x, policy))
+        hidden = gelu(hidden)
+        if policy.norm_rows > 1:  # else it is computed again for every output of the product
+            hidden = jax.lax.optimization_barrier(hidden)
         return x + self.mlp_out(hidden).astype(x.dtype)
+
+
+def repeat_rows(x: Array, least: int) -> Array:
+    """[B, T, C] as it is, or repeated along its second axis until there are `least` rows in all.
+
+    (Along the first axis, repetitions would leave the devices of their rows.)
+    """
+    times = -(-least // (x.shape[0] * x.shape[1]))
+    # The barrier keeps XLA from seeing that they are equal, and from computing one of them after all.
+    return jax.lax.optimization_barrier(jnp.tile(x, (1, times, 1))) if times > 1 else x
+
+
+def normalise(norm: LayerNorm, x: Array, policy: Policy) -> Array:
+    """A layer normalisation, [B, T, C] → [B, T, C], of as many rows as the policy wants at least."""
+    return norm(repeat_rows(x, policy.norm_rows))[:, : x.shape[1]]
 
 
 def gelu(x: Array) -> Array:

@@ -148,7 +148,7 @@ def step(
         at = config.coarse.max_history + state.step
         return sampled.token, jax.lax.dynamic_update_slice_in_dim(state.kept, sampled.token[:, None], at, axis=1)
 
-    sample = partial(_sample, gpt, config, keys=keys, sampling=sampling, hooks=hooks)
+    sample = partial(_sample, gpt, config, keys=keys, sampling=sampling, hooks=hooks, policy=policy)
     return decoding.decode_step(gpt, state, sample, observe, policy)
 
 
@@ -165,8 +165,9 @@ def decode(
 
 
 def _sample(
-    gpt: GPT, config: BarkConfig, hidden: Array, state: CoarseState, *, keys: Array, sampling: Sampling, hooks: Hooks
-) -> Sampled:
+    gpt: GPT, config: BarkConfig, hidden: Array, state: CoarseState, *, keys: Array, sampling: Sampling, hooks: Hooks,
+    policy: Policy,
+) -> Sampled:  # fmt: skip
     """Hidden states [B, C] → token ids of the codebook whose turn it is."""
     size, codebooks = config.codec.codebook_size, config.coarse.codebooks
     codebook = state.step % codebooks
@@ -178,7 +179,7 @@ def _sample(
         return LogitsState(stage="coarse", step=state.step, tokens=codes, codebook=codebook, codebooks=codebooks)
 
     logits = gpt.logits(hidden, first, size)
-    code, _ = choose(fold_keys(keys, state.step), logits, sampling, hooks, seen)
+    code, _ = choose(fold_keys(keys, state.step), logits, sampling, hooks, seen, policy)
     asked = "log_probabilities" in hooks.outputs
     return Sampled(first + code, outputs={"log_probabilities": log_probability(logits, code)} if asked else {})
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bark_jax.policy import PLAIN, Policy
 from bark_jax.settings import SettingsError
 from bark_jax.sharding import fetch
 from bark_jax.stages.sampling import Sampling, draw, filter_logits
@@ -112,11 +113,14 @@ class Choice(NamedTuple):
     filtered: Array  # float32 [B, V]: the logits it was drawn from
 
 
-def choose(keys: Array, logits: Array, sampling: Sampling, hooks: Hooks, state: Callable[[], LogitsState]) -> Choice:
+def choose(
+    keys: Array, logits: Array, sampling: Sampling, hooks: Hooks, state: Callable[[], LogitsState],
+    policy: Policy = PLAIN,
+) -> Choice:  # fmt: skip
     """Logits [B, V] → a token per row, by the hooks and the rules of sampling. state: for processors, if there are."""
     if hooks.processors:
         logits = process(logits, hooks, state())
-    filtered = filter_logits(logits, sampling)
+    filtered = filter_logits(logits, sampling, policy)
     return Choice((hooks.sampler or draw)(keys, filtered), filtered)
 
 

@@ -2,8 +2,9 @@
 
 Axes: B batch, V vocabulary.
 
-Nothing is sorted: thresholds are found by bisection over the bits of the floats, 32 passes for any vocabulary, and
-exact, so ties are treated as Suno's code treats them: all kept by top-k; taken from the highest index down by top-p.
+Nothing is sorted: thresholds are found bit by bit, in 32 passes over the floats for any vocabulary or fewer of several
+bits each, and exactly, so ties are treated as Suno's code treats them: all kept by top-k; taken from the highest index
+down by top-p.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bark_jax.policy import PLAIN, Policy
 from bark_jax.settings import Settings
 from bark_jax.stages.noise import gumbel
 
@@ -45,12 +47,12 @@ def _optional(values: Sequence[float | None], disabled: float, dtype: type[np.ge
     return jnp.asarray(np.array([disabled if v is None else min(v, disabled) for v in values], dtype))
 
 
-def filter_logits(logits: Array, sampling: Sampling) -> Array:
+def filter_logits(logits: Array, sampling: Sampling, policy: Policy = PLAIN) -> Array:
     """Float32 logits [B, V] → the logits actually drawn from, −inf where a token is excluded."""
     if sampling.top_p is not None:
-        logits = jnp.where(_nucleus(logits, sampling.top_p), logits, -jnp.inf)
+        logits = jnp.where(_nucleus(logits, sampling.top_p, policy), logits, -jnp.inf)
     if sampling.top_k is not None:
-        logits = jnp.where(_top_k(logits, sampling.top_k), logits, -jnp.inf)
+        logits = jnp.where(_top_k(logits, sampling.top_k, policy), logits, -jnp.inf)
     temperature = sampling.temperature[:, None]
     below_best = logits - logits.max(axis=1, keepdims=True)  # ≤ 0: however small the temperature, no overflow to +∞
     tempered = below_best / jnp.where(temperature > 0, temperature, 1)
@@ -74,22 +76,22 @@ def sample(keys: Array, logits: Array, sampling: Sampling) -> Array:
     return draw(keys, filter_logits(logits, sampling))
 
 
-def _nucleus(logits: Array, top_p: Array) -> Array:
+def _nucleus(logits: Array, top_p: Array, policy: Policy) -> Array:
     """The smallest set of the most probable tokens whose probability exceeds top_p. bool [B, V]"""
     mass = jax.nn.softmax(logits, axis=1)
     order = _sortable(logits)
     p = top_p[:, None]
-    edge = _highest(order, lambda above: jnp.where(above, mass, 0).sum(1, keepdims=True) > p)
+    edge = _highest(order, lambda above: jnp.where(above, mass[:, None], 0).sum(2) > p, policy)
     inside, tied = order > edge, order == edge
     rank = jnp.cumsum(tied[:, ::-1], axis=1, dtype=jnp.float32)[:, ::-1] - 1  # equals with a higher index go first
     reached = jnp.where(inside, mass, 0).sum(1, keepdims=True) + rank * mass
     return (p >= 1) | inside | (tied & (reached <= p))
 
 
-def _top_k(logits: Array, top_k: Array) -> Array:
+def _top_k(logits: Array, top_k: Array, policy: Policy) -> Array:
     """All tokens as probable as the k-th, or more. bool [B, V]"""
     order = _sortable(logits)
-    return order >= _highest(order, lambda above: above.sum(1, keepdims=True) >= top_k[:, None])
+    return order >= _highest(order, lambda above: above.sum(2) >= top_k[:, None], policy)
 
 
 def _sortable(x: Array) -> Array:
@@ -98,11 +100,19 @@ def _sortable(x: Array) -> Array:
     return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
 
 
-def _highest(order: Array, satisfies: Callable[[Array], Array]) -> Array:
-    """The highest threshold t [B, 1] such that the tokens with order ≥ t satisfy a monotone condition, else 0."""
+def _highest(order: Array, satisfies: Callable[[Array], Array], policy: Policy) -> Array:
+    """The highest threshold t [B, 1] such that the tokens with order ≥ t satisfy a monotone condition, else 0.
 
-    def set_bit(i: Array, threshold: Array) -> Array:
-        candidate = threshold | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))
-        return jnp.where(satisfies(order >= candidate), candidate, threshold)
+    satisfies: of which tokens are above each of N candidates, bool [B, N, V] → bool [B, N].
+    """
+    bits = policy.threshold_bits
+    digits = jnp.arange(1, 2**bits, dtype=jnp.uint32)
 
-    return jax.lax.fori_loop(0, 32, set_bit, jnp.zeros((order.shape[0], 1), jnp.uint32))
+    def set_digit(i: Array, threshold: Array) -> Array:
+        place = jnp.uint32(32 - bits) - jnp.uint32(bits) * jnp.asarray(i).astype(jnp.uint32)
+        candidates = threshold | (digits << place)  # [B, N]
+        met = satisfies(order[:, None] >= candidates[..., None])
+        return threshold | (met.sum(1, keepdims=True, dtype=jnp.uint32) << place)
+
+    start = jnp.zeros((order.shape[0], 1), jnp.uint32)
+    return jax.lax.fori_loop(0, 32 // bits, set_digit, start, unroll=bits > 1)

@@ -169,7 +169,7 @@ def step(
         tokens = jax.lax.dynamic_update_slice_in_dim(said.tokens, token[:, None], state.step, axis=1)
         return token, Spoken(tokens, lengths, done | (lengths >= stop.limit))
 
-    sample = partial(_sample, gpt, rules, keys=keys, sampling=sampling, stop=stop, hooks=hooks)
+    sample = partial(_sample, gpt, rules, keys=keys, sampling=sampling, stop=stop, hooks=hooks, policy=policy)
     return decoding.decode_step(gpt, state, sample, observe, policy)
 
 
@@ -190,7 +190,7 @@ def decode(
 
 def _sample(
     gpt: GPT, rules: SemanticConfig, hidden: Array, state: SemanticState, *, keys: Array, sampling: Sampling,
-    stop: StopRule, hooks: Hooks,
+    stop: StopRule, hooks: Hooks, policy: Policy,
 ) -> Sampled:  # fmt: skip
     """Hidden states [B, C] → tokens, and which rows end with them."""
 
@@ -202,7 +202,7 @@ def _sample(
     logits = gpt.logits(hidden)
     eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
     live = jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1)
-    token, filtered = choose(fold_keys(keys, state.step), live, sampling, hooks, seen)
+    token, filtered = choose(fold_keys(keys, state.step), live, sampling, hooks, seen, policy)
     outputs = {}
     if "log_probabilities" in hooks.outputs:
         own = jnp.concatenate([logits[:, : rules.vocab], logits[:, rules.pad, None]], axis=1)
