@@ -41,6 +41,13 @@ class Made(NamedTuple):
     samples: Sequence[Waveform] | None = None  # its audio, if it has been decoded already
 
 
+class Take(NamedTuple):
+    """What one take of a piece is made from."""
+
+    ids: np.ndarray
+    options: Options
+
+
 def start_stream(engine: Engine, job: Job, progress: StageProgress | None, *, ahead: int = AHEAD) -> Stream:
     """A stream of the text; ahead 0: without a thread, and with a full batch first."""
     finish = partial(Speech, seed=job.seed, lead=job.script.lead, join=job.delivery.join, model=engine.name)
@@ -123,48 +130,64 @@ def _render(engine: Engine, pieces: Iterable[Made], lead: float, join: Join) -> 
     """Decode pieces, and join them, second by second."""
     sample_rate = engine.config.codec.sample_rate
     joiner = Joiner(join, sample_rate, lead)
-    for said, decoded in pieces:
-        seconds, started = 0.0, time.perf_counter()
-        for samples in engine.decode_pieces(said.tokens.fine) if decoded is None else decoded:
-            seconds += time.perf_counter() - started
-            yield Part(joiner.push(samples))
-            started = time.perf_counter()  # what is done with the samples is not the codec's time
-        samples, (first, end) = joiner.end_piece(said.piece.pause)
-        timings = {**said.timings, "codec": seconds}
-        placed = dataclasses.replace(said, start=first / sample_rate, end=end / sample_rate, timings=timings)
-        yield Part(samples, placed)
+    for made in pieces:
+        yield from render_piece(engine, joiner, made)
     yield Part(joiner.finish())
+
+
+def render_piece(engine: Engine, joiner: Joiner, made: Made) -> Generator[Part]:
+    """Decode one piece, and join it to those before it, second by second; the last part has the piece."""
+    (said, decoded), sample_rate = made, engine.config.codec.sample_rate
+    seconds, started = 0.0, time.perf_counter()
+    for samples in engine.decode_pieces(said.tokens.fine) if decoded is None else decoded:
+        seconds += time.perf_counter() - started
+        yield Part(joiner.push(samples))
+        started = time.perf_counter()  # what is done with the samples is not the codec's time
+    samples, (first, end) = joiner.end_piece(said.piece.pause)
+    timings = {**said.timings, "codec": seconds}
+    yield Part(samples, dataclasses.replace(said, start=first / sample_rate, end=end / sample_rate, timings=timings))
 
 
 def _speak_batch(
     engine: Engine, job: Job, cast: Cast, indices: range, rows: int, progress: StageProgress | None
 ) -> list[Made]:
     """Speak some pieces side by side, each as often as the delivery says, and take the best of each."""
-    takes, made = job.delivery.best_of, []
-    ids = [job.ids[index] for index in indices for _ in range(takes)]
-    options = [
-        Options(
-            voice=cast.voice(job.script.pieces[index].speaker), seed=derive_seed(job.seed, index, take),
-            settings=job.settings,
-        )
-        for index in indices for take in range(takes)
-    ]  # fmt: skip
+    takes = [make_takes(job, cast, index) for index in indices]
+    rows_of_all = [row for own in takes for row in own]
+    ids, options = zip(*rows_of_all, strict=True)
     tokens, timings = _speak_rows(engine, ids, options, rows, progress)
-    for first, index in zip(range(0, len(ids), takes), indices, strict=True):
-        own, started = slice(first, first + takes), time.perf_counter()
-        take, score, samples = 0, None, None
-        seconds = {stage: seconds / len(indices) for stage, seconds in timings.items()}
-        if takes > 1:
-            take, score, samples = best_take(engine, ids[own], options[own], tokens[own], rows)
-            seconds["ranking"] = time.perf_counter() - started
-        best, chosen = tokens[own][take], options[own][take]
-        said = SpokenPiece(
-            piece=job.script.pieces[index], voice=chosen.voice, seed=chosen.seed, take=take, takes=takes,
-            settings=job.settings, tokens=best, score=score, timings=seconds,
-        )  # fmt: skip
-        warn_if_empty(best.semantic, f"piece {index} (seed {chosen.seed})", stacklevel=2)
-        made.append(Made(said, samples))
+    seconds = {stage: seconds / len(indices) for stage, seconds in timings.items()}
+    made, count = [], job.delivery.best_of
+    for number, index in enumerate(indices):
+        own = tokens[number * count : (number + 1) * count]
+        made.append(choose_take(engine, job, index, takes[number], own, rows, seconds))
+        warn_if_empty(made[-1].said.tokens.semantic, f"piece {index} (seed {made[-1].said.seed})", stacklevel=2)
     return made
+
+
+def make_takes(job: Job, cast: Cast, index: int) -> list[Take]:
+    """What a piece is made from, as often as the delivery says."""
+    voice = cast.voice(job.script.pieces[index].speaker)
+    seeds = (derive_seed(job.seed, index, take) for take in range(job.delivery.best_of))
+    return [Take(job.ids[index], Options(voice=voice, seed=seed, settings=job.settings)) for seed in seeds]
+
+
+def choose_take(
+    engine: Engine, job: Job, index: int, takes: Sequence[Take], tokens: Sequence[Tokens], rows: int,
+    timings: Mapping[str, float],
+) -> Made:  # fmt: skip
+    """The best take of a piece. rows: that are ranked side by side; timings: what the piece took, without ranking."""
+    take, score, samples, started = 0, None, None, time.perf_counter()
+    if len(takes) > 1:
+        ids, options = zip(*takes, strict=True)
+        take, score, samples = best_take(engine, ids, options, tokens, rows)
+        timings = {**timings, "ranking": time.perf_counter() - started}
+    chosen = takes[take].options
+    said = SpokenPiece(
+        piece=job.script.pieces[index], voice=chosen.voice, seed=chosen.seed, take=take, takes=len(takes),
+        settings=job.settings, tokens=tokens[take], score=score, timings=dict(timings),
+    )  # fmt: skip
+    return Made(said, samples)
 
 
 def _speak_rows(
@@ -174,13 +197,13 @@ def _speak_rows(
     tokens, timings = [], []
     for own in batches(list(zip(ids, options, strict=True)), rows):
         size = min(rows, 1 << (len(own) - 1).bit_length())  # few sizes, as each compiles programs of its own
-        rows_ids, rows_options = zip(*_fill(own, size), strict=True)
+        rows_ids, rows_options = zip(*fill(own, size), strict=True)
         made, seconds = engine.generate_tokens(rows_ids, rows_options, progress)
         tokens += made[: len(own)]
         timings.append(seconds)
     return tokens, sum_timings(timings)
 
 
-def _fill(rows: Sequence[T], count: int) -> list[T]:
+def fill(rows: Sequence[T], count: int) -> list[T]:
     """The rows, and copies of the first until there are as many as asked for."""
     return [*rows, *list(rows[:1]) * (count - len(rows))]
