@@ -22,6 +22,8 @@ IO = (  # beginnings of paths: tests of processes, disks, sockets, whole command
 
 if importlib.util.find_spec("torch") is None:  # the newest versions are tested without it
     collect_ignore = ["parity", "convert", "test_benchmarks.py"]
+if importlib.util.find_spec("fastapi") is None:  # nor with what only the server needs
+    collect_ignore = [*globals().get("collect_ignore", ()), "serving"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects

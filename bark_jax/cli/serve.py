@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _add_access(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access")
     group.add_argument("--api-key-file", type=Path, metavar="FILE",
-                       help=f"a file with the key that clients must send (default: ${KEY_VARIABLE}, else no key)")  # fmt: skip
+                       help=f"a file with the key clients must send (default: ${KEY_VARIABLE}, else none)")  # fmt: skip
     group.add_argument("--cors", action="append", default=[], metavar="ORIGIN",
                        help="let pages of this origin use the server; may be repeated (default: none)")  # fmt: skip
     group.add_argument("--log-text", action="store_true", help="write the texts into the log, too")

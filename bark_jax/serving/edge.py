@@ -109,7 +109,7 @@ class Edge:
         listeners = scope["state"].get("listeners", ())
         if listeners and any(listener.ticket.performance.abandoned for listener in listeners) and outcome == "2xx":
             outcome = "left"
-        if path in _QUIET and status == 200:
+        if path in _QUIET and (status == 200 or path == "/ready"):
             return
         facts = listeners[0].facts() if len(listeners) == 1 else {"items": len(listeners)} if listeners else {}
         log(

@@ -23,7 +23,7 @@ def urgency(ticket: Ticket, now: float, horizon: float) -> tuple[int, float]:
 
 
 def next_rows(tickets: Sequence[Ticket], most: int, now: float, horizon: float) -> list[Row]:
-    """At most so many rows, in the order above; empty if nobody waits for any."""
+    """At most `most` rows, in the order above; empty if nobody waits for any."""
     waiting = sorted(tickets, key=lambda ticket: urgency(ticket, now, horizon))
     firsts: list[Row] = []
     later: list[Row] = []

@@ -55,20 +55,11 @@ def serve(bark: Bark, config: ServerConfig, *, host: str, port: int, grace: floa
 
     app = create_app(bark, config, on_death=on_death)
     protocol = type("Impatient", (Impatient,), {"patience": config.body_timeout})
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            http=protocol,
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(grace)),
-            lifespan="on",
-        )  # fmt: skip
-    )
+    settings = uvicorn.Config(
+        app, host=host, port=port, http=protocol, ws="none", lifespan="on", access_log=False, log_config=None,
+        server_header=False, timeout_graceful_shutdown=max(1, round(grace)),
+    )  # fmt: skip
+    server = Server(settings)
     # uvicorn raises the signal again once it has stopped, for handlers that were there before.
     before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
     try:

@@ -22,7 +22,7 @@ from bark_jax.speech.streaming import Abandoned
 
 
 class Performance:
-    """A text being spoken: `rows` says what it needs, `take` what was made of them, `parts` gives the audio."""
+    """A text being spoken: `rows` says what it needs, `take` receives their tokens, `parts` gives the audio."""
 
     def __init__(self, engine: Engine, job: Job) -> None:
         self.job = job
