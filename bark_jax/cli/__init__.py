@@ -1,4 +1,4 @@
-"""The command line: `bark-jax say | respeak | convert | voices | bench | data | train | serve`, a module for each.
+"""The command line: `bark-jax COMMAND`, a module for each command.
 
 Results go to files and standard output, everything else to standard error. A command is a module of that name with
 `add_options(parser)`, which also sets what runs: a function of the options that returns an exit code, or None for 0.
@@ -33,6 +33,7 @@ _COMMANDS = {
     "bench": "measure how fast Bark is on this machine",
     "data": "prepare training data from recordings and their transcripts",
     "train": "train one of a model's networks",
+    "bulk": "speak a list of texts into a folder",
     "serve": "serve an endpoint like OpenAI's, with a page",
 }
 

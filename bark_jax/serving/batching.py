@@ -8,19 +8,12 @@ import numpy as np
 from bark_jax.engine import Engine
 from bark_jax.inputs import Options
 from bark_jax.settings import Settings
+from bark_jax.speech.performing import sizes_up_to
 
 ON_ACCELERATORS = 16  # rows
 ON_CPU = 16  # at most: measured
 _GAIN = 0.9  # of the cost of a row: a size that costs more than this share of what half its size does is not worth it
 _PROBE_SECONDS = 0.5  # of audio that is made to measure
-
-
-def sizes_up_to(most: int) -> list[int]:
-    """1, 2, 4, … and `most` itself."""
-    sizes = [1]
-    while sizes[-1] * 2 < most:
-        sizes.append(sizes[-1] * 2)
-    return sizes if most == 1 else [*sizes, most]
 
 
 def prepare(engine: Engine, settings: Settings, most: int | None) -> Sequence[int]:

@@ -109,3 +109,11 @@ def speak_rows(engine: Engine, rows: Sequence[Row], sizes: Sequence[int]) -> lis
             return []
         made[stage] = inputs
     return [(row, Tokens(*own)) for row, *own in zip(rows, *made.values(), strict=True)]
+
+
+def sizes_up_to(most: int) -> list[int]:
+    """1, 2, 4, … and `most` itself."""
+    sizes = [1]
+    while sizes[-1] * 2 < most:
+        sizes.append(sizes[-1] * 2)
+    return sizes if most == 1 else [*sizes, most]

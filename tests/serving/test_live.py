@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -148,9 +150,10 @@ def test_clients_that_dribble_are_dropped(url: str, data: bytes, answer: bytes) 
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+def command() -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
     """`bark-jax serve` with a real model: the process, its address, and its log so far."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    cache = Path(tempfile.gettempdir()) / f"bark-jax-documents-{os.getuid()}"  # compiled programs, as for the documents
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     arguments = ["serve", "--model", "random:tiny", "--port", "0", "--max-batch", "2", "--grace", "120"]
     with subprocess.Popen(
         [sys.executable, "-m", "bark_jax", *arguments], stderr=subprocess.PIPE, text=True, env=environment

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from bark_jax.serving.batching import prepare, sizes_up_to
+from bark_jax.serving.batching import prepare
 from bark_jax.serving.order import next_rows
 from bark_jax.settings import Settings
+from bark_jax.speech.performing import sizes_up_to
 
 NOW = 100.0
 
