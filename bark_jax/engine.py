@@ -152,7 +152,7 @@ class Engine:
         inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
         network = self.network(stage)
         if stage == "codec":
-            made = decode_codes(cast(Encodec, network), self.config, inputs, progress)
+            made = decode_codes(cast(Encodec, network), self.config, inputs, progress, self.policy)
         else:
             keys = stage_keys([option.seed for option in options], stage)
             settings, voices = [option.settings for option in options], [option.voice for option in options]

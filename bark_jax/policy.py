@@ -32,6 +32,9 @@ class Policy:
     # Rows of a layer normalisation there: XLA for GPUs makes three kernels of one row, and fuses two into the product.
     norm_rows: int = 1
     flat_cache: bool = False  # a layer's keys are [B, S, C] instead of [B·H, S, D] (see `models.attention`)
+    # Frames that the codec decodes at once, 1 s of Bark's: a clip costs what its length costs, and no length compiles
+    # again. For TPUs a fifth: the compiler unrolls convolutions over time, and takes as long.
+    codec_piece: int = 75
     threshold_bits: int = 1  # bits of a threshold of top-k or top-p that one pass over the logits decides; divides 32
 
     @classmethod
@@ -54,6 +57,7 @@ class Policy:
             norm_rows=2 if platform == "gpu" else 1,
             threshold_bits=4 if platform == "gpu" else 1,
             flat_cache=platform == "tpu",
+            codec_piece=15 if platform == "tpu" else 75,
         )
 
     @classmethod

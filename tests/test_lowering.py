@@ -75,7 +75,7 @@ def run_fine(network: Any, config: BarkConfig, batch: int, policy: Policy) -> No
 
 def run_codec(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     codes = [np.zeros((config.codec.codebooks, 300), np.int32)] * batch
-    codec.decode_codes(network, config, codes)
+    codec.decode_codes(network, config, codes, policy=policy)
     next(codec.decode_pieces(network, codes))
     codec.encode_waveform(network, np.zeros(config.codec.sample_rate, np.float32))
 

@@ -49,4 +49,4 @@ def test_each_platform_has_its_layout() -> None:
     cpu, gpu, tpu = (Policy.of_platform(name, bfloat16=False) for name in ("cpu", "gpu", "tpu"))
     assert cpu == PLAIN
     assert (gpu.norm_rows, gpu.threshold_bits, gpu.query_chunk, gpu.flat_cache) == (2, 4, 1024, False)
-    assert (tpu.step_rows, tpu.flat_cache, tpu.query_chunk) == (8, True, 256)
+    assert (tpu.step_rows, tpu.flat_cache, tpu.query_chunk, tpu.codec_piece) == (8, True, 256, 15)

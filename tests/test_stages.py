@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bark_jax import Bark, BarkConfig
+from bark_jax import Bark, BarkConfig, Generation
 from bark_jax.policy import PLAIN, Policy
 
 
@@ -17,15 +17,17 @@ def test_policies_change_nothing(platform: str, watched: bool, seconds: float) -
     bark = Bark.from_config(BarkConfig.tiny(), jax.random.key(0))
     seen: list[tuple[str, int, int]] = []
 
-    def generate() -> np.ndarray:
+    def generate() -> Generation:
         progress = (lambda *report: seen.append(report)) if watched else None
         rules = {"semantic_top_k": 50, "coarse_top_p": 0.9}
-        return bark.generate("Hello", seed=4, min_eos_p=0.01, max_seconds=seconds, progress=progress, **rules).fine
+        return bark.generate("Hello", seed=4, min_eos_p=0.01, max_seconds=seconds, progress=progress, **rules)
 
     expected, reports = generate(), list(seen)
     bark.engine.policy = Policy.of_platform(platform, bfloat16=False)
     seen.clear()
-    np.testing.assert_array_equal(generate(), expected)
+    made = generate()
+    np.testing.assert_array_equal(made.fine, expected.fine)
+    np.testing.assert_allclose(made.waveform, expected.waveform, atol=1e-5)
     assert seen == reports
 
 

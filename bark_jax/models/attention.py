@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.typing import DTypeLike
 
 from bark_jax.policy import PLAIN, Policy
@@ -73,6 +74,8 @@ def cached(
     q, k, v = _parts(qkv, heads, policy)
     cache = LayerCache(_write(cache.keys, k, slot), _write(cache.values, v, slot))
     if policy.flat_cache:
+        # Else XLA would choose another order of axes for the loop, and copy the cache before and after it.
+        cache = with_layout_constraint(cache, Layout((0, 1, 2)))
         own = _own_head(q, heads)  # [H, C]
         attended, weights = _attend(jnp.where(own, q, 0), *cache, visible, scale=(q.shape[2] // heads) ** -0.5)
         return jnp.where(own, attended, 0).sum(1, keepdims=True), cache, weights

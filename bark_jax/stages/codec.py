@@ -14,10 +14,11 @@ from jax import Array
 
 from bark_jax.config import BarkConfig
 from bark_jax.models.encodec import DecoderState, Encodec
+from bark_jax.policy import PLAIN, Policy
 from bark_jax.sharding import batch_sharding, fetch, put_batch
 from bark_jax.stages.progress import Progress
 
-PIECE = 75  # frames decoded at once, 1 s of Bark's: a clip costs what its length costs, and no length compiles again
+PIECE = PLAIN.codec_piece  # frames of a stream's pieces
 ENCODED_AT_ONCE = 16  # pieces of all rows: larger batches were not faster on two cores
 
 
@@ -28,12 +29,17 @@ def frame_capacity(config: BarkConfig, frames: int) -> int:
 
 
 def decode_codes(
-    codec: Encodec, config: BarkConfig, codes: Sequence[np.ndarray], progress: Progress | None = None
+    codec: Encodec,
+    config: BarkConfig,
+    codes: Sequence[np.ndarray],
+    progress: Progress | None = None,
+    policy: Policy | None = None,
 ) -> list[np.ndarray]:
     """Codes, one int array [K, T] per item → waveforms, one float32 array [T · hop] per item.
 
     Items are padded on the right to one length; the decoder is causal, so that changes nothing. `progress` is called
-    before and after, with (frames done, all frames) of the longest item.
+    before and after, with (frames done, all frames) of the longest item. policy: by default that of the weights'
+    device.
     """
     lengths = np.array([c.shape[1] for c in codes], np.int32)
     total = int(lengths.max())
@@ -42,7 +48,8 @@ def decode_codes(
     if not total:
         return [np.zeros(0, np.float32) for _ in codes]
     padded = _pad_right(codes, frame_capacity(config, total))
-    waveforms = fetch(_decode(codec, *put_batch((padded, lengths), batch_sharding(codec))))
+    piece = (policy or Policy.of(codec)).codec_piece
+    waveforms = fetch(_decode(codec, *put_batch((padded, lengths), batch_sharding(codec)), piece))
     if progress:
         progress(total, total)
     return [w[: length * config.codec.hop] for w, length in zip(waveforms, lengths, strict=True)]
@@ -53,11 +60,11 @@ def decode_pieces(codec: Encodec, codes: Sequence[np.ndarray]) -> Iterator[list[
     lengths = np.array([c.shape[1] for c in codes], np.int32)
     pieces = math.ceil(int(lengths.max()) / PIECE)
     padded, sharding = _pad_right(codes, pieces * PIECE), batch_sharding(codec)
-    state = put_batch(_start(codec, len(codes)), sharding)
+    state, frames = put_batch(_start(codec, len(codes)), sharding), Policy.of(codec).codec_piece
     for first in range(0, pieces * PIECE, PIECE):
         left = lengths - first
         piece = put_batch((padded[:, :, first : first + PIECE], left), sharding)
-        samples, state = _decode_piece(codec, *piece, state)
+        samples, state = _decode_piece(codec, *piece, state, frames)
         yield [w[: max(0, n) * codec.hop] for w, n in zip(fetch(samples), left, strict=True)]
 
 
@@ -95,23 +102,29 @@ def encode_waveforms(codec: Encodec, waveforms: Sequence[np.ndarray]) -> list[np
     return codes
 
 
-@jax.jit
-def _decode(codec: Encodec, codes: Array, lengths: Array) -> Array:
+@partial(jax.jit, static_argnames="piece")
+def _decode(codec: Encodec, codes: Array, lengths: Array, piece: int) -> Array:
     """Codes [B, K, T] → waveforms [B, T · hop or more], decoded up to the longest row and zero after it."""
-    (batch, _, frames), hop = codes.shape, codec.hop
-    pieces = math.ceil(frames / PIECE)
-    codes = jnp.pad(codes, ((0, 0), (0, 0), (0, pieces * PIECE - frames)))
+    missing = -codes.shape[2] % piece
+    codes = jnp.pad(codes, ((0, 0), (0, 0), (0, missing)))
+    return _in_pieces(codec, codes, lengths, codec.decoder.start(len(codes)), piece)[0]
+
+
+def _in_pieces(
+    codec: Encodec, codes: Array, lengths: Array, state: DecoderState, piece: int
+) -> tuple[Array, DecoderState]:
+    """Codes [B, K, T] in pieces of so many frames, which divide T → waveforms [B, T · hop] and the state after."""
 
     def decode_piece(index: Array, carry: tuple[Array, DecoderState]) -> tuple[Array, DecoderState]:
         waveform, state = carry
-        first = index * PIECE
-        piece = jax.lax.dynamic_slice_in_dim(codes, first, PIECE, axis=2)
-        samples, state = codec.decode_piece(piece, lengths - first, state)
-        return jax.lax.dynamic_update_slice_in_dim(waveform, samples, first * hop, axis=1), state
+        first = index * piece
+        own = jax.lax.dynamic_slice_in_dim(codes, first, piece, axis=2)
+        samples, state = codec.decode_piece(own, lengths - first, state)
+        return jax.lax.dynamic_update_slice_in_dim(waveform, samples, first * codec.hop, axis=1), state
 
-    silence = jnp.zeros((batch, pieces * PIECE * hop), jnp.float32)
-    used = -(-lengths.max() // PIECE)
-    return jax.lax.fori_loop(0, used, decode_piece, (silence, codec.decoder.start(batch)))[0]
+    silence = jnp.zeros((len(codes), codes.shape[2] * codec.hop), jnp.float32)
+    used = -(-jnp.clip(lengths.max(), 0, codes.shape[2]) // piece)
+    return jax.lax.fori_loop(0, used, decode_piece, (silence, state))
 
 
 @partial(jax.jit, static_argnums=1)
@@ -119,9 +132,11 @@ def _start(codec: Encodec, batch: int) -> DecoderState:
     return codec.decoder.start(batch)
 
 
-@partial(jax.jit, donate_argnames="state")
-def _decode_piece(codec: Encodec, codes: Array, lengths: Array, state: DecoderState) -> tuple[Array, DecoderState]:
-    return codec.decode_piece(codes, lengths, state)
+@partial(jax.jit, static_argnames="piece", donate_argnames="state")
+def _decode_piece(
+    codec: Encodec, codes: Array, lengths: Array, state: DecoderState, piece: int
+) -> tuple[Array, DecoderState]:
+    return _in_pieces(codec, codes, lengths, state, piece)
 
 
 @jax.jit
