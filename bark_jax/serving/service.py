@@ -23,6 +23,7 @@ from bark_jax.serving.requests import SpeechRequest, voice_name
 from bark_jax.serving.scheduler import Scheduler
 from bark_jax.serving.tickets import Finished, Inbox, Left, Ticket
 from bark_jax.serving.voices import NamedVoices
+from bark_jax.speech import subtitles
 from bark_jax.speech.performing import Performance
 from bark_jax.speech.planning import Job, plan
 from bark_jax.text import TextError
@@ -178,6 +179,16 @@ class Listener:
         made = sum(len(said.tokens.semantic) for said in self.ticket.performance.pieces)
         read = self.planned.input_tokens
         return {"input_tokens": read, "output_tokens": made, "total_tokens": read + made}
+
+    def srt(self) -> str:
+        """Subtitles of what has been spoken, at the speed it is played."""
+        speed = self.ticket.speed
+        return subtitles.srt(
+            subtitles.Cue(
+                start=said.start / speed, end=said.end / speed, text=said.piece.text, speaker=said.piece.speaker
+            )
+            for said in self.ticket.performance.pieces
+        )
 
     def facts(self) -> Mapping[str, Any]:
         """For the log."""

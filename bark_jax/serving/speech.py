@@ -108,7 +108,7 @@ async def _events(listener: Listener, first: bytes, rest: AsyncIterator[bytes], 
             return
         yield event(
             "done", usage=listener.usage(), seed=listener.planned.job.seed, seconds=round(encoder.seconds, 3),
-            warnings=listener.notes(),
+            warnings=listener.notes(), srt=listener.srt(),
         )  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def test_refusals(
 def test_killed_at_any_moment_with_any_number_of_workers(tmp_path: Path) -> None:
     """SIGKILL while it starts, speaks and writes: the files are those of one run that nothing interrupted."""
     entries = [
-        {"id": f"row{n}", "text": "It is nine. " * (n % 2 + 1), "max_seconds": 0.2, "seed": n} for n in range(150)
+        {"id": f"row{n}", "text": "It is nine. " * (n % 2 + 1), "max_seconds": 0.2, "seed": n} for n in range(66)
     ]
     (tmp_path / "texts.jsonl").write_bytes(lines([*entries, "{", {"id": "bad", "text": "One.", "voice": "nobody"}]))
     cache = tmp_path / "cache"

@@ -56,6 +56,8 @@ def test_events(client: TestClient) -> None:
     assert done["type"] == "speech.audio.done"
     assert done["usage"]["total_tokens"] == done["usage"]["input_tokens"] + done["usage"]["output_tokens"] > 0
     assert done["seconds"] == pytest.approx(len(audio) / 2 / 24_000, abs=1e-3)
+    assert done["srt"].startswith("1\n00:00:00,000 --> ")
+    assert done["srt"].count("-->") == 3
     assert done["warnings"] == ["instructions are ignored: this model takes none"]
 
 
