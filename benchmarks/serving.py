@@ -38,7 +38,7 @@ TEXTS = (
     "It is cold today. I like tea.",
     "See you tomorrow. It is seven thirty two on Monday. It is cold today. I like tea.",
 )
-LEAVES, MALFORMED = 5, 10  # one request of so many
+LEAVES, MALFORMED = 5, 10  # one request of that number
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ class Load:
 
 
 async def run(url: str, clients: int, requests: int) -> tuple[Load, float]:
-    """So many requests from clients at once; what they saw, and the seconds it took."""
+    """Requests from clients at once; what they saw, and the seconds it took."""
     load, numbers = Load(), iter(range(requests))
     limits = httpx2.Limits(max_connections=clients)
 
