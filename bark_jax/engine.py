@@ -3,6 +3,7 @@
 Nothing here reads a text or looks for a voice: `bark_jax.frontend` does, and `bark_jax.bark` puts both together.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from jax.sharding import Mesh
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.generation import Generation, Tokens
 from bark_jax.inputs import Options
+from bark_jax.memory import batch_that_fits, clip_bytes
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.gpt import GPT
 from bark_jax.models.parameters import Put, map_parameters
@@ -149,18 +151,33 @@ class Engine:
         The codec takes no options. Copies of the first item fill up the mesh, and are dropped from the result.
         """
         count = len(inputs)
-        inputs, options = pad_batch(inputs, self.mesh), pad_batch(options, self.mesh)
-        network = self.network(stage)
+        with self._memory(stage, count):
+            made = self._run(stage, inputs, pad_batch(options, self.mesh), progress, hooks, recorded)
+            return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
+
+    def _run(
+        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None,
+        hooks: Hooks, recorded: Recorded | None,
+    ) -> list[np.ndarray]:  # fmt: skip
+        inputs, network = pad_batch(inputs, self.mesh), self.network(stage)
         if stage == "codec":
-            made = decode_codes(cast(Encodec, network), self.config, inputs, progress, self.policy)
-        else:
-            keys = stage_keys([option.seed for option in options], stage)
-            settings, voices = [option.settings for option in options], [option.voice for option in options]
-            made = _GENERATORS[stage](
-                network, self.config, inputs, keys, settings, voices, progress,
-                hooks=hooks, recorded=recorded, policy=self.policy,
-            )  # fmt: skip
-        return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
+            return decode_codes(cast(Encodec, network), self.config, inputs, progress, self.policy)
+        keys = stage_keys([option.seed for option in options], stage)
+        settings, voices = [option.settings for option in options], [option.voice for option in options]
+        return _GENERATORS[stage](
+            network, self.config, inputs, keys, settings, voices, progress,
+            hooks=hooks, recorded=recorded, policy=self.policy,
+        )  # fmt: skip
+
+    def _memory(self, stage: str, count: int) -> contextlib.AbstractContextManager[None]:
+        """Names a batch that would fit, should this one not."""
+        device = self.mesh.devices.flat[0] if self.mesh else default_device()
+        network = self.networks[stage]
+        held = [network] if self.offload else list(self.networks.values())
+        clip = clip_bytes(self.config, stage, getattr(network, "dtype", "float32"), self.policy)
+        weights = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
+        parts = self.mesh.shape[DATA] if self.mesh else 1
+        return batch_that_fits(device, count, stage=stage, weights=weights, clip=clip, devices=parts)
 
     def warm_up(self, batch_size: int, settings: Settings, *, scores: bool = False) -> None:
         """Compile, or load from the compile cache, all that batches of this size run: a clip as short as can be.

@@ -113,7 +113,7 @@ def _decode(codec: Encodec, codes: Array, lengths: Array, piece: int) -> Array:
 def _in_pieces(
     codec: Encodec, codes: Array, lengths: Array, state: DecoderState, piece: int
 ) -> tuple[Array, DecoderState]:
-    """Codes [B, K, T] in pieces of so many frames, which divide T → waveforms [B, T · hop] and the state after."""
+    """Codes [B, K, T] in pieces of `piece` frames, which divides T → waveforms [B, T · hop] and the state after."""
 
     def decode_piece(index: Array, carry: tuple[Array, DecoderState]) -> tuple[Array, DecoderState]:
         waveform, state = carry
