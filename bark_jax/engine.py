@@ -22,7 +22,7 @@ from bark_jax.inputs import Options
 from bark_jax.memory import batch_that_fits, clip_bytes
 from bark_jax.models.encodec import Encodec
 from bark_jax.models.gpt import GPT
-from bark_jax.models.parameters import Put, map_parameters
+from bark_jax.models.parameters import Put, held_dtype, map_parameters
 from bark_jax.policy import Policy, default_device
 from bark_jax.settings import Settings
 from bark_jax.sharding import DATA, pad_batch, put_parameter
@@ -66,7 +66,8 @@ class Engine:
         for name, network in self.networks.items():
             leaves = jax.tree.leaves(network)
             dtype, size = jnp.dtype(getattr(network, "dtype", jnp.float32)), sum(leaf.size for leaf in leaves)
-            stored = "" if leaves[0].dtype == dtype else f", stored in {leaves[0].dtype}"
+            held = held_dtype(network)
+            stored = "" if held == dtype else f", stored in {held}"
             rows.append(f"  {name:9} {size / 1e6:6.1f} M parameters in {dtype}{stored}")
         return "\n".join([*rows, f"  on {self._devices()}"])
 

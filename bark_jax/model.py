@@ -77,15 +77,15 @@ class Model:
         source: a converted checkpoint; a folder with Suno's or Hugging Face's files, or a hub id (`suno/bark-small`),
         which is converted once into the user's cache; `nano`, the small model that this package brings; or
         `random:tiny`, `random:small`, `random:large` for random weights. dtype: what the transformers compute in,
-        "float32", "bfloat16" or "float16", or a mapping such as `{"semantic": "bfloat16"}` (default: float32 on CPUs
-        and cards that do not multiply bfloat16, else bfloat16; the codec is always float32); param_dtype: what they are
-        stored in (default: dtype). mesh: several devices to share the work, see `bark_jax.sharding`.
-        offload: keep the weights in the host's memory, and on the device only those of the stage at work (of no use on
-        CPU, where they are copied or aliased in the same memory). revision, token: for the hub.
-        compile_cache: where compiled programs are kept for other processes, True, False or a folder (default: in the
-        user's cache, unless JAX's own settings say otherwise; see `bark_jax.compile_cache.choose`). name: kept in what
-        it makes (default: source). Raises CheckpointError, ConfigError for an unknown preset, and ValueError for
-        another dtype or an unusable mesh.
+        "float32", "bfloat16", "float16" or "int8" (of the weights alone, as is bfloat16 on CPUs), or a mapping such as
+        `{"semantic": "bfloat16"}` (default: float32 on CPUs and cards that do not multiply bfloat16, else bfloat16; the
+        codec is always float32); param_dtype: what they are stored in (default: dtype). mesh: several devices to share
+        the work, see `bark_jax.sharding`. offload: keep the weights in the host's memory, and on the device only those
+        of the stage at work (of no use on CPU, where they are copied or aliased in the same memory). revision, token:
+        for the hub. compile_cache: where compiled programs are kept for other processes, True, False or a folder
+        (default: in the user's cache, unless JAX's own settings say otherwise; see `bark_jax.compile_cache.choose`).
+        name: kept in what it makes (default: source). Raises CheckpointError, ConfigError for an unknown preset, and
+        ValueError for another dtype or an unusable mesh.
         """
         choose_compile_cache(compile_cache)
         if str(source).startswith(RANDOM):

@@ -5,13 +5,15 @@ layout, attention or loops are changed here and in `bark_jax.models.attention`. 
 the form of its convolutions to the platform that they are lowered for (`bark_jax.models.convolution`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+
+from bark_jax import kernels
 
 _BFLOAT16_SINCE = 8.0  # compute capability of the first NVIDIA cards that multiply bfloat16
 
@@ -26,6 +28,7 @@ class Policy:
     # the host, and waits for it, in every step.
     fixed_trips: bool = False
     batch_size: int = 1  # clips made side by side where nothing is asked for: batches do not pay on CPUs
+    kernels: bool = False  # products of few rows in C++ (`bark_jax.kernels`), for one CPU
     query_chunk: int = 256  # queries attended at once in a prompt or window; a causal chunk sees only its prefix
     # Rows of a decoding step, which repetitions fill up: below 8 a TPU multiplies row by row, off its matrix unit.
     step_rows: int = 1
@@ -41,7 +44,8 @@ class Policy:
     def of_device(cls, device: jax.Device) -> Self:
         """The policy for a device: bfloat16 where it is multiplied at full speed."""
         capability = float(getattr(device, "compute_capability", None) or _BFLOAT16_SINCE)  # of NVIDIA cards alone
-        return cls.of_platform(device.platform, bfloat16=capability >= _BFLOAT16_SINCE)
+        policy = cls.of_platform(device.platform, bfloat16=capability >= _BFLOAT16_SINCE)
+        return replace(policy, kernels=device.platform == "cpu" and kernels.available())
 
     @classmethod
     def of_platform(cls, platform: str, *, bfloat16: bool = True) -> Self:
@@ -63,18 +67,24 @@ class Policy:
     @classmethod
     def of_mesh(cls, mesh: Mesh | None) -> Self:
         """The policy for the devices of a mesh; for the default device if there is none."""
-        return cls.of_device(mesh.devices.flat[0] if mesh is not None else default_device())
+        return cls._of_devices(set(mesh.devices.flat) if mesh is not None else set())
 
     @classmethod
     def of(cls, network: Any) -> Self:
         """The policy for the devices that hold a network; NumPy arrays are used on the default device."""
         leaf = jax.tree.leaves(network)[0]
         devices = leaf.devices() if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) else set()
-        return cls.of_device(next(iter(devices), None) or default_device())
+        return cls._of_devices(devices)
+
+    @classmethod
+    def _of_devices(cls, devices: Set[jax.Device]) -> Self:
+        policy = cls.of_device(next(iter(devices), None) or default_device())
+        return replace(policy, kernels=policy.kernels and len(devices) < 2)
 
 
 PLAIN = Policy()
-DTYPES = ("float32", "bfloat16", "float16")  # that transformers can compute in, and be held in
+COMPUTED = ("float32", "bfloat16", "float16")  # what transformers can compute in
+DTYPES = (*COMPUTED, "int8")  # what they can be held in
 TRANSFORMERS = ("semantic", "coarse", "fine")
 
 DTypes: TypeAlias = str | Mapping[str, str] | None
@@ -84,10 +94,14 @@ DTypes: TypeAlias = str | Mapping[str, str] | None
 def network_dtypes(dtype: DTypes, param_dtype: DTypes, policy: Policy) -> dict[str, dict[str, Any]]:
     """`dtype` and `param_dtype` of each network: by default what the policy says, and what is computed in.
 
-    The codec is always float32. Raises ValueError for another dtype, and for names of other networks.
+    "int8" is of the weights alone, and so is "bfloat16" on CPUs, whose products of bfloat16 are slow: there is computed
+    in the policy's dtype. The codec is always float32. Raises ValueError for another dtype, and for names of other
+    networks.
     """
-    computed = _each(dtype, dict.fromkeys(TRANSFORMERS, policy.dtype))
-    held = _each(param_dtype, computed)
+    asked = _each(dtype, dict.fromkeys(TRANSFORMERS, policy.dtype))
+    held = _each(param_dtype, asked)
+    weights_alone = ("int8", "bfloat16") if policy.platform == "cpu" else ("int8",)
+    computed = {name: policy.dtype if own in weights_alone else own for name, own in asked.items()}
     made = {name: {"dtype": jnp.dtype(computed[name]), "param_dtype": jnp.dtype(held[name])} for name in TRANSFORMERS}
     return {**made, "codec": {"dtype": jnp.dtype(jnp.float32), "param_dtype": jnp.dtype(jnp.float32)}}
 

@@ -17,6 +17,8 @@ from bark_jax.engine import Engine
 from bark_jax.frontend import Frontend
 from bark_jax.loading import converter
 from bark_jax.models.parameters import parameters
+from bark_jax.models.quantised import SCALES, dequantised
+from bark_jax.policy import TRANSFORMERS
 from bark_jax.voices.library import default_name, list_voices
 from bark_jax.voices.voice import Voice
 
@@ -39,6 +41,9 @@ def save(engine: Engine, frontend: Frontend, folder: Path, layout: str) -> None:
     if not is_vacant(folder):
         raise CheckpointError(f"{folder} exists already: delete it or choose another name")
     networks = {name: parameters(engine.networks[name]) for name in NETWORKS}
+    dtype = _dtype(networks) if layout == "bark_jax" else "float32"
+    if dtype != "int8":
+        networks = {name: dequantised(values) for name, values in networks.items()}
     tokenizer = frontend.tokenizer.to_str()
     default_voice = default_name(frontend.voice_folder) if frontend.voice_folder else None
     if layout != "bark_jax":
@@ -49,7 +54,7 @@ def save(engine: Engine, frontend: Frontend, folder: Path, layout: str) -> None:
         return
     write_checkpoint(
         folder, frontend.config, {name: _arrays(values) for name, values in networks.items()}, tokenizer_json=tokenizer,
-        voices=_voices(frontend), default_voice=default_voice, dtype=_dtype(networks),
+        voices=_voices(frontend), default_voice=default_voice, dtype=dtype,
     )  # fmt: skip
     clusters = frontend.voice_folder.parent / _SEMANTIC_CLUSTERS if frontend.voice_folder else None
     if clusters and clusters.is_file():
@@ -63,6 +68,8 @@ def _arrays(values: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
 def _dtype(networks: dict[str, dict[str, Any]]) -> str:
     """Of the transformers' parameters in the file: float32 holds everything, so it is that where they differ."""
     found = {str(value.dtype) for name, values in networks.items() if name != "codec" for value in values.values()}
+    if found == {"int8", "float32"} and all(any(path.endswith(SCALES) for path in networks[n]) for n in TRANSFORMERS):
+        return "int8"
     return "bfloat16" if found == {"bfloat16"} else "float32"
 
 

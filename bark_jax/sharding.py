@@ -21,7 +21,6 @@ from functools import partial
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
@@ -70,7 +69,7 @@ def put_parameter(path: str, value: np.ndarray, mesh: Mesh | None = None) -> Arr
     Raises ValueError when its sizes do not allow the split.
     """
     if mesh is None:
-        return jnp.asarray(value)
+        return jax.device_put(value)  # jnp.asarray runs a program for each shape
     sharding = parameter_sharding(path, mesh)
     try:
         sharding.shard_shape(value.shape)

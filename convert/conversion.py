@@ -37,10 +37,10 @@ def convert_checkpoint(
 ) -> None:
     """Convert a folder with Suno's or Hugging Face's files of Bark into a checkpoint of this project's.
 
-    dtype: "float32" or "bfloat16", of the transformers' parameters; the codec is float32. size, tokenizer, stages: see
-    `open_source`. overwrite: replace `out` if it is a converted checkpoint. progress: say on standard error what is
-    done. PyTorch is not needed, no pickle is executed, and `out` appears only when it is complete. Everything is read
-    twice: once to find all that is wrong, once to write it.
+    dtype: "float32", "bfloat16" or "int8", of the transformers' parameters; the codec is float32. size, tokenizer,
+    stages: see `open_source`. overwrite: replace `out` if it is a converted checkpoint. progress: say on standard error
+    what is done. PyTorch is not needed, no pickle is executed, and `out` appears only when it is complete. Everything
+    is read twice: once to find all that is wrong, once to write it.
 
     Raises ConversionError (a bark_jax.checkpoint.CheckpointError) with all that is wrong with the source, and
     CheckpointError when a file is not JSON or `out` cannot be written.

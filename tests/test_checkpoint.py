@@ -287,8 +287,8 @@ def test_too_little_space_is_noticed_before_anything_is_written(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "float16"}, "float32 or bfloat16, not 'float16'"),
-        ({"codec_dtype": "float16"}, "float32 or bfloat16, not 'float16'"),
+        ({"dtype": "float16"}, "float32, bfloat16, int8 .*, not 'float16'"),
+        ({"codec_dtype": "int8"}, "its codec not as int8"),
         ({"voices": [("../../en_speaker_3", None)]}, "leads out of the checkpoint"),
     ],
 )

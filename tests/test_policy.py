@@ -1,10 +1,12 @@
 """What is decided by the device, which is the one that holds the weights."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
-from bark_jax import Bark, BarkConfig
+from bark_jax import Bark, BarkConfig, kernels
 from bark_jax.models.parameters import map_parameters
 from bark_jax.policy import PLAIN, Policy
 
@@ -14,16 +16,18 @@ def bark() -> Bark:
     return Bark.from_config(BarkConfig.tiny(), jax.random.key(0))
 
 
-def test_on_a_cpu_it_is_the_plain_definition(bark: Bark) -> None:
+def test_on_a_cpu_it_is_the_plain_definition_but_for_the_kernels(bark: Bark) -> None:
     on_host = map_parameters(lambda _, value: np.asarray(value), bark.semantic)
-    assert PLAIN == Policy.of(bark.semantic) == Policy.of(on_host) == Policy.of_mesh(None) == bark.engine.policy
+    own = replace(PLAIN, kernels=kernels.available())
+    assert own == Policy.of(bark.semantic) == Policy.of(on_host) == Policy.of_mesh(None) == bark.engine.policy
 
 
 def test_it_follows_the_weights_and_not_the_default_platform(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert Policy.of(bark.semantic) == PLAIN
+    own = replace(PLAIN, kernels=kernels.available())
+    assert Policy.of(bark.semantic) == own
     mesh = jax.make_mesh((1,), ("data",))
-    assert Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh).engine.policy == PLAIN
+    assert Bark.from_config(BarkConfig.tiny(), jax.random.key(0), mesh=mesh).engine.policy == own
 
 
 class Card:

@@ -15,16 +15,24 @@ from typing import TYPE_CHECKING, BinaryIO
 import jax.numpy as jnp
 import numpy as np
 
-from bark_jax.checkpoint.layout import DTYPES, FORMAT, VERSION, CheckpointError
+from bark_jax.checkpoint.layout import CODEC_DTYPES, DTYPES, FORMAT, VERSION, CheckpointError
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.files import replacing
-from bark_jax.models.parameters import Shape, parameter_shapes
+from bark_jax.models.parameters import Shape, abstract_network, parameters
+from bark_jax.models.quantised import held_as
 from bark_jax.voices.names import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from bark_jax.voices.voice import Voice
 
-_SAFETENSORS_CODES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "float64": "F64", "bool": "BOOL"}
+_SAFETENSORS_CODES = {
+    "float32": "F32",
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "float64": "F64",
+    "bool": "BOOL",
+    "int8": "I8",
+}
 _CHUNK = 2**22  # elements cast and written at once
 _ROOM = 2**26  # bytes for voices, tokenizer and configuration
 _ABANDONED = 24 * 60 * 60  # seconds after which a partial folder is no longer being written
@@ -50,14 +58,16 @@ def write_checkpoint(
     CheckpointError.
     """
     dtypes = {name: codec_dtype if name == "codec" else dtype for name in NETWORKS}
-    if wrong := set(dtypes.values()) - set(DTYPES):
-        raise CheckpointError(f"checkpoints are stored as {' or '.join(DTYPES)}, not {wrong.pop()!r}")
-    shapes = {name: parameter_shapes(config, name) for name in NETWORKS}
-    size = sum(_bytes(shape, dtypes[name]) for name in NETWORKS for shape in shapes[name].values())
+    if wrong := ({dtype} - set(DTYPES)) | ({codec_dtype} - set(CODEC_DTYPES)):
+        raise CheckpointError(
+            f"a checkpoint is stored as {', '.join(DTYPES)} (its codec not as int8), not {wrong.pop()!r}"
+        )
+    entries = {name: _entries(config, name, dtypes[name]) for name in NETWORKS}
+    size = sum(_bytes(shape, code) for network in entries.values() for code, shape in network.values())
     with whole_or_nothing(folder.absolute(), size + _ROOM) as partial:
         for name in NETWORKS:
             with synced(partial / f"{name}.safetensors") as file:
-                _write_network(file, shapes[name], networks[name], dtypes[name])
+                write_safetensors(file, entries[name], _held(networks[name], entries[name]))
         for name, voice in voices:
             _save_voice(partial / "voices", name, voice)
         if default_voice is not None:
@@ -84,7 +94,8 @@ def write_network(
     path = folder / f"{name}.safetensors"
     try:
         with replacing(path) as temporary, synced(temporary) as file:
-            _write_network(file, parameter_shapes(config, name), tensors, dtype)
+            entries = _entries(config, name, dtype)
+            write_safetensors(file, entries, _held(tensors, entries))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
     return path
@@ -153,10 +164,21 @@ def synced(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def _write_network(
-    file: BinaryIO, shapes: Mapping[str, Shape], tensors: Iterable[tuple[str, np.ndarray]], dtype: str
-) -> None:
-    write_safetensors(file, {name: (dtype, shape) for name, shape in shapes.items()}, tensors)
+def _entries(config: BarkConfig, name: str, dtype: str) -> dict[str, tuple[str, Shape]]:
+    """Dtype and shape of every tensor of a network that is stored in a dtype: beside int8, vectors are float32."""
+    leaves = parameters(abstract_network(config, name, param_dtype=dtype))
+    return {path: (dtype if name == "codec" else str(leaf.dtype), leaf.shape) for path, leaf in leaves.items()}
+
+
+def _held(
+    tensors: Iterable[tuple[str, np.ndarray]], entries: Mapping[str, tuple[str, Shape]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors, with scales where they become int8."""
+    for path, tensor in tensors:
+        if entries.get(path, ("",))[0] == "int8":
+            yield from held_as(path, tensor, np.int8)
+        else:
+            yield path, tensor
 
 
 def write_safetensors(

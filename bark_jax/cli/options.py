@@ -69,8 +69,8 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument(
         "--dtype",
-        choices=["float32", "bfloat16"],
-        help="of the transformers (default: float32 on CPUs, bfloat16 elsewhere)",
+        choices=["float32", "bfloat16", "int8"],
+        help="of the transformers' weights (default: float32 on CPUs, bfloat16 elsewhere)",
     )
     add_compile_cache(group)
 

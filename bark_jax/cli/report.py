@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-
-from bark_jax import compile_cache
+from bark_jax import compile_cache, kernels
 from bark_jax.bark import Bark
 from bark_jax.generation import Generation
 from bark_jax.measuring import machine, peak_memory
+from bark_jax.models.parameters import held_dtype
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech
 from bark_jax.voices.voice import Voice
@@ -49,6 +48,7 @@ def describe_setup(bark: Bark) -> str:
             "device": facts.get("device", facts["backend"]),
             "host": facts["host"],
             "dtype": _dtype(bark),
+            **({"decoding on": kernels.description()} if facts["backend"] == "cpu" else {}),
             "compile cache": str(compile_cache.current_folder() or "none"),
             "versions": ", ".join(f"{name} {version}" for name, version in _versions().items()),
         }
@@ -125,7 +125,7 @@ def _speeds(result: Generation | Speech) -> dict[str, tuple[float, float]]:
 
 
 def _dtype(bark: Bark) -> str:
-    return str(jnp.dtype(bark.semantic.dtype))
+    return str(held_dtype(bark.semantic))
 
 
 def _versions() -> dict[str, str]:

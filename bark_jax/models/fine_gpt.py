@@ -12,6 +12,7 @@ from bark_jax.config import FineGPTConfig
 from bark_jax.models import attention
 from bark_jax.models.initialisers import draw_transformer
 from bark_jax.models.layers import Block, LayerNorm, project
+from bark_jax.models.quantised import scales_for, vector_dtype
 from bark_jax.policy import PLAIN, Policy
 
 
@@ -29,7 +30,9 @@ class FineGPT(nnx.Module):
         """rngs: of the first weights (see `models.initialisers`), or a seed; None for zeros, to be filled."""
         dtypes = {"param_dtype": param_dtype, "dtype": dtype}
         self.code_embeddings = nnx.Param(jnp.zeros((config.codebooks, config.vocab, config.width), param_dtype))
-        self.position_embedding = nnx.Param(jnp.zeros((config.block_size, config.width), param_dtype))
+        self.code_embeddings_scales = scales_for((config.codebooks, config.vocab), param_dtype)
+        positions = jnp.zeros((config.block_size, config.width), vector_dtype(param_dtype))
+        self.position_embedding = nnx.Param(positions)
         self.blocks = nnx.List(
             Block(config.width, config.heads, bias=config.bias, norm_bias=True, **dtypes) for _ in range(config.layers)
         )
@@ -49,14 +52,19 @@ class FineGPT(nnx.Module):
         earlier guess); those after it do not.
         """
         tables = self.code_embeddings[...]
-        embedded = tables[jnp.arange(self.config.codebooks)[:, None], codes]  # [B, K, T, C]
+        table = jnp.arange(self.config.codebooks)[:, None]
+        embedded = tables[table, codes]  # [B, K, T, C]
+        if (scales := self.code_embeddings_scales) is not None:
+            embedded = embedded.astype(jnp.float32) * scales[...][table, codes][..., None]
         used = jnp.arange(self.config.codebooks) <= codebook
         x = jnp.where(used[:, None, None], embedded, 0).astype(jnp.float32).sum(axis=1)  # [B, T, C]
         x = x + self.position_embedding[: x.shape[1]].astype(jnp.float32)
         for block in self.blocks:
-            x = block.finish(x, attention.window(block.qkv(x), self.config.heads, policy))
+            x = block.finish(x, attention.window(block.qkv(x, policy), self.config.heads, policy), policy)
         return self.norm(x)
 
     def logits(self, hidden: Array, codebook: Array | int) -> Array:
         """Hidden states [B, T, C] → float32 logits [B, T, V] of a codebook, whose table is the head's weight."""
-        return project(hidden, self.code_embeddings[...][codebook], self.dtype)
+        scales = self.code_embeddings_scales
+        rows = None if scales is None else scales[...][codebook]
+        return project(hidden, self.code_embeddings[...][codebook], self.dtype, rows)

@@ -18,6 +18,7 @@ from bark_jax.models import attention
 from bark_jax.models.attention import KVCache, LayerCache
 from bark_jax.models.initialisers import draw_transformer
 from bark_jax.models.layers import Block, LayerNorm, Linear, normalise, project, repeat_rows
+from bark_jax.models.quantised import scales_for, vector_dtype
 from bark_jax.policy import PLAIN, Policy
 
 
@@ -31,7 +32,9 @@ class GPT(nnx.Module):
         """rngs: of the first weights (see `models.initialisers`), or a seed; None for zeros, to be filled."""
         dtypes = {"param_dtype": param_dtype, "dtype": dtype}
         self.token_embedding = nnx.Param(jnp.zeros((config.input_vocab, config.width), param_dtype))
-        self.position_embedding = nnx.Param(jnp.zeros((config.block_size, config.width), param_dtype))
+        self.token_embedding_scales = scales_for((config.input_vocab,), param_dtype)
+        positions = jnp.zeros((config.block_size, config.width), vector_dtype(param_dtype))
+        self.position_embedding = nnx.Param(positions)
         self.blocks = nnx.List(
             Block(config.width, config.heads, bias=config.bias, norm_bias=config.bias, **dtypes)
             for _ in range(config.layers)
@@ -44,18 +47,20 @@ class GPT(nnx.Module):
 
     def embed(self, tokens: Array) -> Array:
         """Token ids [...] → embeddings without positions, float32 [..., C]."""
-        return self.token_embedding[...][tokens].astype(jnp.float32)
+        embedded = self.token_embedding[...][tokens].astype(jnp.float32)
+        scales = self.token_embedding_scales
+        return embedded if scales is None else embedded * scales[...][tokens][..., None]
 
     def __call__(self, x: Array, policy: Policy = PLAIN) -> Array:
         """Embeddings without positions [B, T, C] → float32 logits [B, T, V]."""
-        return self.logits(self.hidden(x, policy))
+        return self.logits(self.hidden(x, policy), policy=policy)
 
     def hidden(self, x: Array, policy: Policy = PLAIN) -> Array:
         """Embeddings without positions [B, T, C] → normalised hidden states [B, T, C], for `logits`."""
         start = jnp.zeros(x.shape[0], jnp.int32)
         x = x + self._positions(jnp.arange(x.shape[1])[None])
         for block in self.blocks:
-            x = block.finish(x, attention.causal(block.qkv(x), self.config.heads, start, policy))
+            x = block.finish(x, attention.causal(block.qkv(x, policy), self.config.heads, start, policy), policy)
         return self.norm(x)
 
     def prefill(self, x: Array, start: Array, cache_length: int, policy: Policy = PLAIN) -> KVCache:
@@ -69,10 +74,10 @@ class GPT(nnx.Module):
         x = x + self._positions(jnp.maximum(slots - start[:, None], 0))
         layers = []
         for number, block in enumerate(self.blocks, 1):
-            qkv = block.qkv(x)
+            qkv = block.qkv(x, policy)
             layers.append(attention.keys_and_values(qkv, heads, cache_length, policy))
             if number < len(self.blocks):  # nothing reads the last block's output
-                x = block.finish(x, attention.causal(qkv, heads, start, policy))
+                x = block.finish(x, attention.causal(qkv, heads, start, policy), policy)
         return _stack(layers)
 
     def step(
@@ -98,12 +103,18 @@ class GPT(nnx.Module):
             x = block.finish(x, repeat_rows(attended, policy.step_rows), policy)
         return normalise(self.norm, x, policy)[:, 0], _stack(layers)
 
-    def logits(self, hidden: Array, first: Array | int = 0, count: int | None = None) -> Array:
+    def logits(
+        self, hidden: Array, first: Array | int = 0, count: int | None = None, policy: Policy = PLAIN
+    ) -> Array:  # fmt: skip
         """Float32 logits of hidden states [..., C]: all [..., V], or `count` vocabulary entries from `first` on."""
-        rows = self.head.weight[...]
-        if count is not None:
-            rows = jax.lax.dynamic_slice_in_dim(rows, first, count)
-        return project(hidden, rows, self.dtype)
+
+        def rows(of: Array) -> Array:
+            return of if count is None else jax.lax.dynamic_slice_in_dim(of, first, count)
+
+        scales = self.head.weight_scales
+        return project(
+            hidden, rows(self.head.weight[...]), self.dtype, None if scales is None else rows(scales[...]), policy
+        )
 
     def empty_cache(self, batch: int, length: int, policy: Policy = PLAIN) -> KVCache:
         """A cache of zeros for `batch` rows of `length` slots."""

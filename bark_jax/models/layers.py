@@ -7,13 +7,17 @@ softmax are float32 in any compute dtype, and so is the residual stream between 
 autocast. Modules are pure: nothing is mutated in a forward pass.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from bark_jax import kernels
 from bark_jax.models.attention import precision
+from bark_jax.models.quantised import scales_for, vector_dtype
 from bark_jax.policy import PLAIN, Policy
 
 NORM_EPSILON = 1e-5
@@ -24,29 +28,42 @@ class Linear(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, param_dtype: DTypeLike, dtype: DTypeLike) -> None:
         self.weight = nnx.Param(jnp.zeros((outputs, inputs), param_dtype))
-        self.bias = nnx.Param(jnp.zeros(outputs, param_dtype)) if bias else None
+        self.weight_scales = scales_for((outputs,), param_dtype)
+        self.bias = nnx.Param(jnp.zeros(outputs, vector_dtype(param_dtype))) if bias else None
         self.dtype = dtype
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, policy: Policy = PLAIN) -> Array:
         """[…, I] → […, O] in the compute dtype."""
-        y = project(x, self.weight[...], self.dtype)
+        scales = None if self.weight_scales is None else self.weight_scales[...]
+        y = project(x, self.weight[...], self.dtype, scales, policy)
         if self.bias is not None:
             y = y + self.bias[...].astype(jnp.float32)
         return y.astype(self.dtype)
 
 
-def project(x: Array, weight: Array, dtype: DTypeLike) -> Array:
-    """x [..., I] times weight [O, I], multiplied in `dtype`, accumulated in float32 → float32 [..., O]."""
-    return jnp.einsum(
+def project(
+    x: Array, weight: Array, dtype: DTypeLike, scales: Array | None = None, policy: Policy = PLAIN
+) -> Array:  # fmt: skip
+    """x [..., I] times weight [O, I], multiplied in `dtype`, accumulated in float32 → float32 [..., O].
+
+    scales [O]: of the rows of an int8 weight (`models.quantised`).
+    """
+    few = math.prod(x.shape[:-1]) <= kernels.ROWS
+    if policy.kernels and few and dtype == jnp.float32 and weight.dtype in kernels.DTYPES:
+        y = kernels.multiply(x.reshape(-1, x.shape[-1]).astype(dtype), weight, scales)
+        return y.reshape(*x.shape[:-1], len(weight))
+    y = jnp.einsum(
         "...i,oi->...o", x.astype(dtype), weight.astype(dtype),
         precision=precision(dtype), preferred_element_type=jnp.float32,
     )  # fmt: skip
+    return y if scales is None else y * scales
 
 
 class LayerNorm(nnx.Module):
     """Layer normalisation over the last axis, statistics in float32, ε = 1e-5."""
 
     def __init__(self, width: int, *, bias: bool, param_dtype: DTypeLike, dtype: DTypeLike) -> None:
+        param_dtype = vector_dtype(param_dtype)
         self.scale = nnx.Param(jnp.ones(width, param_dtype))
         self.bias = nnx.Param(jnp.zeros(width, param_dtype)) if bias else None
         self.dtype = dtype
@@ -82,16 +99,16 @@ class Block(nnx.Module):
 
     def qkv(self, x: Array, policy: Policy = PLAIN) -> Array:
         """[B, T, C] → queries, keys and values side by side, [B, T, 3·C] (see `bark_jax.models.attention`)."""
-        return self.qkv_projection(normalise(self.attention_norm, x, policy))
+        return self.qkv_projection(normalise(self.attention_norm, x, policy), policy)
 
     def finish(self, x: Array, attended: Array, policy: Policy = PLAIN) -> Array:
         """The block's float32 input and the attention's output, both [B, T, C] → its float32 output [B, T, C]."""
-        x = x + self.attention_out(attended).astype(x.dtype)
-        hidden = self.mlp_in(normalise(self.mlp_norm, x, policy))
+        x = x + self.attention_out(attended, policy).astype(x.dtype)
+        hidden = self.mlp_in(normalise(self.mlp_norm, x, policy), policy)
         hidden = gelu(hidden)
         if policy.norm_rows > 1:  # else it is computed again for every output of the product
             hidden = jax.lax.optimization_barrier(hidden)
-        return x + self.mlp_out(hidden).astype(x.dtype)
+        return x + self.mlp_out(hidden, policy).astype(x.dtype)
 
 
 def repeat_rows(x: Array, least: int) -> Array:

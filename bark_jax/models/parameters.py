@@ -76,5 +76,10 @@ def parameters(module: nnx.Module) -> dict[str, Any]:
     return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(module)}
 
 
+def held_dtype(network: nnx.Module) -> np.dtype[Any]:
+    """What the matrices of a network are held in; beside int8, its vectors are float32."""
+    return min((jnp.dtype(leaf.dtype) for leaf in jax.tree.leaves(network)), key=lambda dtype: dtype.itemsize)
+
+
 def _dotted(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")  # which nnx.Param adds

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from bark_jax.config import NETWORKS, BarkConfig
 from bark_jax.models.parameters import Put, abstract_network, fill, parameters
+from bark_jax.models.quantised import SCALES, held_as
 from bark_jax.sharding import put_parameter
 
 
@@ -43,16 +44,20 @@ def random_network(
     # NumPy draws three times faster than threefry on a CPU, and compiles nothing for each of the codec's shapes.
     rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, NETWORKS.index(name)))))
     abstract = abstract_network(config, name, param_dtype=param_dtype, dtype=dtype)
-    shapes = parameters(abstract).items()
-    return fill(abstract, {path: put(path, _random_tensor(rng, name, path, leaf)) for path, leaf in shapes})
+    leaves = parameters(abstract)
+    drawn = (
+        (path, _random_tensor(rng, name, path, leaf)) for path, leaf in leaves.items() if not path.endswith(SCALES)
+    )
+    held = (pair for path, tensor in drawn for pair in held_as(path, tensor, leaves[path].dtype))
+    return fill(abstract, {path: put(path, value) for path, value in held})
 
 
 def _random_tensor(rng: np.random.Generator, network: str, path: str, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-    """Zero biases, unit scales, GPT-2's deviation of 0.02; a codec whose noise is loud enough and does not clip."""
+    """Zero biases, norms of scale 1, GPT-2's deviation of 0.02; a codec whose noise is loud and does not clip."""
     kind = path.rpartition(".")[2]
     if kind in ("bias", "scale"):
         return np.full(leaf.shape, kind == "scale", leaf.dtype)
     fan_in = math.prod(leaf.shape[:-1]) if kind == "kernel" else leaf.shape[-1]
     values = rng.standard_normal(leaf.shape, np.float32)
     values *= 0.85 * fan_in**-0.5 if network == "codec" else 0.02
-    return values.astype(leaf.dtype, copy=False)
+    return values if leaf.dtype == np.int8 else values.astype(leaf.dtype, copy=False)

@@ -178,7 +178,7 @@ def _sample(
         codes = jnp.where(jnp.arange(made.shape[1]) < state.step, (made - config.semantic.vocab) % size, -1)
         return LogitsState(stage="coarse", step=state.step, tokens=codes, codebook=codebook, codebooks=codebooks)
 
-    logits = gpt.logits(hidden, first, size)
+    logits = gpt.logits(hidden, first, size, policy)
     code, _ = choose(fold_keys(keys, state.step), logits, sampling, hooks, seen, policy)
     asked = "log_probabilities" in hooks.outputs
     return Sampled(first + code, outputs={"log_probabilities": log_probability(logits, code)} if asked else {})

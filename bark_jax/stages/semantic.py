@@ -199,7 +199,7 @@ def _sample(
         tokens = jnp.where(jnp.arange(said.tokens.shape[1]) < said.lengths[:, None], said.tokens, -1)
         return LogitsState(stage="semantic", step=state.step, tokens=tokens, codebook=0, codebooks=1)
 
-    logits = gpt.logits(hidden)
+    logits = gpt.logits(hidden, policy=policy)
     eos = jnp.where(stop.allowed, logits[:, rules.pad], -jnp.inf)
     live = jnp.concatenate([logits[:, : rules.vocab], eos[:, None]], axis=1)
     token, filtered = choose(fold_keys(keys, state.step), live, sampling, hooks, seen, policy)
