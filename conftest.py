@@ -14,6 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# Programs compiled once for all tests, their processes and later runs: compiling is most of what tests do.
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parent / ".pytest_cache" / "programs"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**31),  # bytes; with a limit, JAX locks the folder
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+}
+
 import jax
 import pytest
 from sybil import Example, Sybil
@@ -46,8 +55,7 @@ def _enter(namespace: dict[str, Any]) -> None:
     namespace["_before"] = {name: os.environ.get(name) for name in _USER_FOLDERS}, Path.cwd(), folder
     namespace["_promotion"] = jax.numpy_dtype_promotion("standard")  # the other tests' is strict
     namespace["_promotion"].__enter__()
-    cache = Path(tempfile.gettempdir()) / f"bark-jax-documents-{os.getuid()}"  # compiled programs, for all documents
-    os.environ.update(dict.fromkeys(_USER_FOLDERS, folder.name) | {"XDG_CACHE_HOME": str(cache)})
+    os.environ.update(dict.fromkeys(_USER_FOLDERS, folder.name))
     os.chdir(folder.name)
 
 

@@ -10,6 +10,7 @@ from bark_jax.config import NETWORKS
 NANO = "nano"  # the model that this package brings
 
 SETTINGS = ("config.json", "generation_config.json", "tokenizer*.json", "vocab.txt", "speaker_embeddings*", "voices/*")
+SEMANTIC_CLUSTERS = "semantic_tokens.npz"  # beside the weights of a model that was trained here
 _VOICES = ("speaker_embeddings", "assets/prompts")  # folders
 
 TRANSFORMERS = NETWORKS[:3]  # each may be fine-tuned, and come, by itself

@@ -23,7 +23,6 @@ from bark_jax.voices.library import default_name, list_voices
 from bark_jax.voices.voice import Voice
 
 LAYOUTS = ("bark_jax", "huggingface", "suno")
-_SEMANTIC_CLUSTERS = "semantic_tokens.npz"  # beside the voices of a model that was trained here
 _OURS = """from bark_jax import Bark
 
 bark = Bark.from_pretrained("{name}")
@@ -56,7 +55,7 @@ def save(engine: Engine, frontend: Frontend, folder: Path, layout: str) -> None:
         folder, frontend.config, {name: _arrays(values) for name, values in networks.items()}, tokenizer_json=tokenizer,
         voices=_voices(frontend), default_voice=default_voice, dtype=dtype,
     )  # fmt: skip
-    clusters = frontend.voice_folder.parent / _SEMANTIC_CLUSTERS if frontend.voice_folder else None
+    clusters = frontend.voice_folder.parent / SEMANTIC_CLUSTERS if frontend.voice_folder else None
     if clusters and clusters.is_file():
         shutil.copy(clusters, folder)
 

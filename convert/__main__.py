@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
+from bark_jax.cli.parser import Parser
 from bark_jax.hub import download
 from bark_jax.layouts import SIZES, TOKENIZER_REPOSITORY, TRANSFORMERS, suno_names
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bark-jax convert",
         description="Convert Suno's or Hugging Face's files of Bark. PyTorch is not needed, no pickle is executed.",
     )

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from bark_jax.checkpoint import is_checkpoint, is_vacant, write_checkpoint
 from bark_jax.config import NETWORKS
+from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.voices.library import default_name, list_voices
 from bark_jax.voices.voice import Voice
 
@@ -93,6 +94,8 @@ def _write(out: Path, source: Source, plans: dict[str, Plan], voices: Voices, dt
         out, source.config, networks, tokenizer_json=source.tokenizer_json, voices=voices, dtype=dtype,
         default_voice=default_name(source.folder / "voices") if source.converted else None,
     )  # fmt: skip
+    if source.converted and (clusters := source.folder / SEMANTIC_CLUSTERS).is_file():
+        shutil.copy(clusters, out)
 
 
 def _arrays(targets: list[Target], title: str, progress: bool) -> Iterator[tuple[str, np.ndarray]]:

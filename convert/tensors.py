@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from bark_jax.checkpoint import read_json
+from bark_jax.layouts import PREFIXES
 
 from .errors import ConversionError, refuse
 from .files import inside
@@ -18,7 +19,11 @@ from .torch_file import TorchTensor, read_torch_file
 
 # Parts of names that training tools put anywhere: torch.compile, DataParallel and the like, FSDP, checkpointing.
 _TOOLS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-_WRAPPERS = ("model", "state_dict", "model_state_dict", "module")  # where training scripts keep the weights
+_WRAPPERS = (  # where training scripts keep the weights; averages of them last
+    "model", "state_dict", "model_state_dict", "module", "weights", "net", "network", "params", "ema",
+    "ema_state_dict", "ema_model",
+)  # fmt: skip
+_NETWORKS = frozenset(prefix.partition(".")[0] for prefix in PREFIXES.values())
 _MOST_WRAPPERS = 3  # in one another
 _ARGUMENTS = ("model_args", "args", "config", "hyper_parameters")  # and the sizes
 _LORA = re.compile(r"(?:.*\.)?(lora_\w+)(?:\..*)?")
@@ -78,7 +83,7 @@ def _unwrapped(content: Any) -> tuple[dict[str, Any], Any]:
 def _unprefixed(path: Path, tensors: LazyTensors) -> LazyTensors:
     """By names without what training tools put into them. Raises ConversionError for what has to be merged first."""
     _refuse_lora(path, tensors)
-    names = {name: _cleaned(name) for name in tensors}
+    names = _without_shared({name: _cleaned(name) for name in tensors})
     if len(set(names.values())) < len(names):
         raise ConversionError(f"{path} holds tensors twice: with and without a prefix, one of {', '.join(_TOOLS)}")
     return {names[name]: tensor for name, tensor in tensors.items()}
@@ -87,6 +92,15 @@ def _unprefixed(path: Path, tensors: LazyTensors) -> LazyTensors:
 def _cleaned(name: str) -> str:
     parts = [part for part in name.split(".") if part not in _TOOLS]
     return ".".join(parts[1:] if parts[:1] == ["model"] else parts)  # of Lightning and the like
+
+
+def _without_shared(names: dict[str, str]) -> dict[str, str]:
+    """Without what all names begin with, such as "gpt" or PEFT's "base_model.model": a module around the network."""
+    while True:
+        first = {name.partition(".")[0] for name in names.values()}
+        if len(names) < 2 or len(first) != 1 or first & _NETWORKS or not all("." in name for name in names.values()):
+            return names
+        names = {stored: name.partition(".")[2] for stored, name in names.items()}
 
 
 def _refuse_lora(path: Path, names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ HOP = CONFIG.hop
 FRAMES = 48
 
 decode = jax.jit(Encodec.decode)
+decode_piece = jax.jit(Encodec.decode_piece)
 encode = jax.jit(Encodec.encode)
 
 
@@ -64,7 +65,7 @@ def test_pieces_are_the_whole(codec: Encodec, sizes: Sequence[int]) -> None:
     codes = random_codes(len(lengths), sum(sizes))
     state, waveforms = codec.decoder.start(len(lengths)), []
     for size in sizes:
-        piece, state = codec.decode_piece(codes[..., first : first + size], lengths - first, state)
+        piece, state = decode_piece(codec, codes[..., first : first + size], lengths - first, state)
         waveforms.append(piece)
         first += size
     for whole, pieced, length in zip(decode(codec, codes, lengths), np.hstack(waveforms), lengths, strict=True):

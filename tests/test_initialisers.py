@@ -49,11 +49,11 @@ def test_the_key_decides_and_none_is_a_seed_of_zero() -> None:
 
 def test_a_codec_neither_fades_nor_explodes() -> None:
     codec = Encodec(CONFIG.codec, rngs=nnx.Rngs(0))
-    waveform = np.sin(np.arange(3200) / 10, dtype=np.float32)[None]
-    codes = codec.encode(waveform)
-    assert codes.shape == (1, 8, 10)
-    assert 1e-4 < float(np.std(codec.decode(codes))) < 10
-    assert float(np.std(codec.encoder(waveform[..., None]))) > 1e-3
+    waveform = np.sin(np.arange(960) / 10, dtype=np.float32)[None]
+    codes = jax.jit(Encodec.encode)(codec, waveform)
+    assert codes.shape == (1, 8, 3)
+    assert 1e-4 < float(np.std(jax.jit(Encodec.decode)(codec, codes))) < 10
+    assert float(np.std(jax.jit(lambda codec, x: codec.encoder(x))(codec, waveform[..., None]))) > 1e-3
 
 
 def test_shapes_cost_no_memory() -> None:

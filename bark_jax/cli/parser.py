@@ -21,6 +21,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2 and the message, with the way to the help instead of all usage."""
+        if message.startswith("unrecognized arguments"):
+            message += "; quote what has spaces"
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]

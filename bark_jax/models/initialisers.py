@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import jax
@@ -11,7 +13,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 Shape: TypeAlias = tuple[int, ...]
-Initialiser: TypeAlias = Callable[[Array, Shape, DTypeLike], Array]  # (typed key, shape, dtype) → a parameter
+Draw: TypeAlias = Callable[[Array, Shape], Array]  # (typed key, shape) → float32 numbers
+Scale: TypeAlias = Callable[[str, Shape], float | None]  # (dotted path, shape) → what they are multiplied by
 
 _DEVIATION = 0.02  # GPT-2's, of all weights and embeddings
 
@@ -23,13 +26,13 @@ def draw_transformer(network: nnx.Module, layers: int, rngs: nnx.Rngs | int | No
     biases are 0, scales of norms 1.
     """
 
-    def of(path: str) -> Initialiser | None:
+    def deviation(path: str, shape: Shape) -> float | None:
         if path.endswith((".bias", ".scale")):
             return None
         residual = path.endswith(("attention_out.weight", "mlp_out.weight"))
-        return jax.nn.initializers.normal(_DEVIATION / math.sqrt(2 * layers) if residual else _DEVIATION)
+        return _DEVIATION / math.sqrt(2 * layers) if residual else _DEVIATION
 
-    _draw(network, of, rngs)
+    _draw(network, jax.random.normal, deviation, rngs)
 
 
 def draw_codec(codec: nnx.Module, rngs: nnx.Rngs | int | None) -> None:
@@ -38,37 +41,39 @@ def draw_codec(codec: nnx.Module, rngs: nnx.Rngs | int | None) -> None:
     Uniform, ± 1 / √fan-in; biases are 0; codewords are normal.
     """
 
-    def of(path: str) -> Initialiser | None:
-        if path.endswith(".bias"):
+    def bound(path: str, shape: Shape) -> float | None:
+        if path.endswith((".bias", "codebooks")):
             return None
-        if path.endswith("codebooks"):
-            return jax.nn.initializers.normal(1.0)
-        return _uniform_kernel if path.endswith(".kernel") else _uniform_rows
+        kernel = path.endswith(".kernel")  # [k, I, O]; other weights are [O, I]
+        return 1 / math.sqrt(math.prod(shape[:-1]) if kernel else shape[-1])
 
-    _draw(codec, of, rngs)
-
-
-def _uniform_kernel(key: Array, shape: Shape, dtype: DTypeLike) -> Array:
-    """Kernel [k, I, O]."""
-    bound = 1 / math.sqrt(math.prod(shape[:-1]))
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    rngs = nnx.Rngs(rngs) if isinstance(rngs, int) else rngs
+    _draw(codec, _uniform, bound, rngs)
+    _draw(codec, jax.random.normal, lambda path, _: 1.0 if path.endswith("codebooks") else None, rngs)
 
 
-def _uniform_rows(key: Array, shape: Shape, dtype: DTypeLike) -> Array:
-    """Weight [O, I]."""
-    bound = 1 / math.sqrt(shape[-1])
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+def _uniform(key: Array, shape: Shape) -> Array:
+    """Numbers between -1 and 1."""
+    return jax.random.uniform(key, shape, minval=-1, maxval=1)
 
 
-def _draw(network: nnx.Module, of: Callable[[str], Initialiser | None], rngs: nnx.Rngs | int | None) -> None:
+def _draw(network: nnx.Module, draw: Draw, scale: Scale, rngs: nnx.Rngs | int | None) -> None:
+    """Fill the parameters that have a scale."""
     if rngs is None:
         return
     rngs = nnx.Rngs(rngs) if isinstance(rngs, int) else rngs
-    for path, parameter in _parameters(network):
-        initialiser = of(path)
-        if initialiser is not None:
-            value = initialiser(rngs.params(), parameter.shape, jnp.float32)
-            parameter[...] = value.astype(parameter.dtype)
+    chosen = [(p, factor) for path, p in _parameters(network) if (factor := scale(path, p.shape)) is not None]
+    plan = tuple((parameter.shape, factor, parameter.dtype) for parameter, factor in chosen)
+    for (parameter, _), value in zip(chosen, _drawn(draw, plan, rngs.params()), strict=True):
+        parameter[...] = value
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _drawn(draw: Draw, plan: tuple[tuple[Shape, float, DTypeLike], ...], key: Array) -> list[Array]:
+    """All at once: a draw for each shape would compile a program for each."""
+    ends = list(accumulate(math.prod(shape) for shape, _, _ in plan))
+    parts = jnp.split(draw(key, (ends[-1],)), ends[:-1])
+    return [(part.reshape(shape) * scale).astype(dtype) for part, (shape, scale, dtype) in zip(parts, plan, strict=True)]
 
 
 def _parameters(network: nnx.Module) -> Iterator[tuple[str, Any]]:

@@ -66,11 +66,21 @@ def read_label(line: str, known: Mapping[str, str]) -> Line | None:
     head = _BULLET.sub("", head, count=1)
     if head.lstrip().startswith(("[", "(", "{")):
         rest[0] = _CLOSERS.sub("", rest[0], count=1)
-    aside = _ASIDE.search(head)
-    for name, how in ((head, ""), (head[: aside.start()], aside["aside"].strip()) if aside else ("", "")):
+    for name, how in _without_asides(head):
         if speaker := find_speaker(name.strip(_DRESS), known):
             return Line(speaker, how, _EMPHASIS.sub("", rest[0], count=1) if set(head) & set("*_") else rest[0])
     return None
+
+
+def _without_asides(head: str) -> Iterator[tuple[str, str]]:
+    """What may be the name, and what is said in parentheses behind it: first all of it, then one less at a time."""
+    asides: list[str] = []
+    while True:
+        yield head, ", ".join(reversed(asides))
+        if (aside := _ASIDE.search(head)) is None:
+            return
+        asides.append(aside["aside"].strip())
+        head = head[: aside.start()]
 
 
 def _without_time(line: str) -> str:

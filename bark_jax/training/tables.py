@@ -3,6 +3,7 @@
 What a file is shows in its content, not in its name:
 
 - JSON, one object a line (`metadata.jsonl`, NeMo's manifests) or one array of objects;
+- Festival's `txt.done.data`, `( id "text" )` a line (CMU ARCTIC);
 - delimited text with a header: commas, tabs (Common Voice), semicolons or bars;
 - the same without a header, when its first column names recordings: `id|text|normalised text` (LJSpeech), with columns
   of labels such as `path|speaker|language|text`; also `id text` (LibriSpeech, Kaldi) and `id:text` (JSUT).
@@ -31,12 +32,13 @@ FILES = (
 TEXTS = (
     "normalized_text", "normalised_text", "text_normalized", "normalized_transcription", "normalized_transcript",
     "normalized", "text", "transcription", "transcript", "sentence", "utterance", "raw_text", "raw_transcription",
-    "original_text", "text_original",
+    "original_text", "text_original", "caption", "label",
 )  # fmt: skip
 SPEAKERS = ("speaker", "speaker_id", "speaker_name", "spk", "spk_id", "client_id")
 
 SURPLUS = "\0surplus"  # the column of cells that no column is named for
 _DELIMITERS = (",", "\t", ";", "|")
+_FESTIVAL = re.compile(r'\(\s*(?P<file>\S+)\s+"(?P<text>.*)"\s*\)')
 _FIRST_ONLY = (" ", ":")  # what separates the name from the text where there is no delimiter
 _LOOKED_AT = 1000  # lines of a table without a header
 _FEW = 0.5  # different labels for lines, and letters of labels for those of texts, at most
@@ -48,7 +50,7 @@ Cells = list[str]
 class Table:
     """What stands in a table."""
 
-    lines: Iterable[tuple[int, Any]]  # number → column → value, or None where a line is no JSON
+    lines: Iterable[tuple[int, Any]]  # number → column → value, or None where a line cannot be read
     note: str | None = None  # how columns without names were read
 
 
@@ -60,6 +62,8 @@ def read_table(path: Path, is_recording: Callable[[str], bool]) -> Table:
         return Table(lines=_json_lines(content))
     if start == "[":
         return Table(lines=_json_array(path, content))
+    if start == "(":
+        return Table(lines=_festival_lines(content))
     if not start:
         raise DataError(f"nothing can be used: the table of transcripts {path} is empty")
     first = content.lstrip().splitlines()[0]
@@ -194,6 +198,14 @@ def _split(line: str, delimiter: str) -> Cells:
 
 def _column(cell: str) -> str:
     return cell.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _festival_lines(content: str) -> Iterable[tuple[int, Any]]:
+    """Line numbers, and file and text there; None where a line has another form."""
+    for number, line in enumerate(content.split("\n"), start=1):
+        if line.strip():
+            found = _FESTIVAL.fullmatch(line.strip())
+            yield number, found and {name: value.replace('\\"', '"') for name, value in found.groupdict().items()}
 
 
 def _json_lines(content: str) -> Iterable[tuple[int, Any]]:

@@ -52,15 +52,22 @@ class Recordings:
 
         That is the path itself; else the one recording whose path ends like it, where either may lack its suffix or
         have another: `LJ001-0001` is `wavs/LJ001-0001.wav`. A path may be absolute, or begin with the folder's own
-        name, as long as it stays in the folder. Raises DataError.
+        name, as long as it stays in the folder; of one elsewhere, as on the machine that the table was made on, the
+        longest end counts that names a recording. Raises DataError.
         """
         path = self._inside(name)
+        if path.anchor or path.parts[:1] and path.parts[0].endswith(":"):  # of Windows
+            ends = (self._ending(PurePath(*path.parts[count:])) for count in range(1, len(path.parts)))
+            return self._best(path, next(filter(None, ends), []))
         try:
             if (self.folder / path).is_file():
                 return path.as_posix()
         except (OSError, ValueError):  # no file can have this name
             return path.as_posix()
-        found = [other for wanted in self._readings(path) for other in self._ending(wanted)]
+        return self._best(path, [other for wanted in self._readings(path) for other in self._ending(wanted)])
+
+    def _best(self, path: PurePath, found: list[PurePath]) -> str:
+        """The one of these recordings that differ in their suffixes alone, with the path's own if possible."""
         if not found:
             raise DataError(NO_RECORDING)
         if len({other.with_suffix("") for other in found}) > 1:
@@ -71,7 +78,7 @@ class Recordings:
         path = PurePath(name.replace("\\", "/"))
         if path.is_absolute() and path.is_relative_to(self.folder.absolute()):
             path = path.relative_to(self.folder.absolute())
-        if path.anchor or ".." in path.parts:
+        if ".." in path.parts:
             raise DataError("the path leads out of the folder of recordings")
         return path
 
@@ -119,7 +126,7 @@ def _exists(recordings: Recordings, name: str) -> bool:
 
 def _transcript(line: int, values: Any, recordings: Recordings) -> Transcript | LeftOut:
     if not isinstance(values, Mapping):
-        return _left_out(line, "", "the line is not a JSON object")
+        return _left_out(line, "", "the line is not of the table's format")
     file, text, speaker = pick(values, FILES), pick(values, TEXTS), pick(values, SPEAKERS)
     if isinstance(file, Mapping):  # as the library datasets writes audio
         file = file.get("path")

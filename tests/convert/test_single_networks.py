@@ -56,6 +56,11 @@ FORMS: dict[str, Callable[[Content], Content]] = {
     "compiled blocks": renamed(r"h\.(\d)\.", r"h.\1._orig_mod."),
     "parallel parts": renamed(r"transformer\.", "transformer.module."),
     "FSDP": renamed(r"h\.(\d)\.", r"_fsdp_wrapped_module.h.\1._checkpoint_wrapped_module."),
+    "PEFT, merged": renamed("^", "base_model.model."),
+    "a module around it": renamed("^", "gpt."),
+    "weights": lambda model: {"weights": model, "epoch": 3},
+    "an average": lambda model: {"ema": model},
+    "weights rather than their average": lambda model: {"ema": cast(torch.float16)(model), "model": model},
     "head in a list": renamed(r"^lm_head\.", "lm_head.0."),
 }
 

@@ -172,7 +172,7 @@ def test_without_speakers_a_colon_is_plain_text() -> None:
      "– Anna:", "* **Anna**:", "1. Anna:", "> Anna:", "Anna：", "　Anna:", "Anna (laughing):", "**Anna** (laughing):",
      "**Anna (laughing):**", "- [Anna] [laughing]:", "ANNA（laughing）：", "[Anna:]", "(Anna):", '"Anna":', "“Anna”:",
      "«Anna»:", "{Anna}:", "~Anna~:", "[00:12] Anna:", "00:01:12 Anna:", "(0:12) **Anna**:", "Anna (00:12):",
-     "Anna [1:02:03]:"],
+     "Anna [1:02:03]:", "Anna (laughing) (softly):", "[Anna] (laughing) [softly]:"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["Anna", "ANNA"])
 @pytest.mark.filterwarnings("ignore:not spoken")

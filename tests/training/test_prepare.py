@@ -323,7 +323,7 @@ REASONS = {
     "missing.wav": "there is no such recording",
     "x" * 300 + ".wav": "File name too long",
     "../table.csv": "leads out of the folder",
-    "/etc/hosts": "leads out of the folder",
+    "/etc/hosts": "there is no such recording",
     "a/../../b.wav": "leads out of the folder",
     "blank.wav": "there is no transcript",
     "clip0.wav": "stands in line 2 already",

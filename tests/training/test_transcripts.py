@@ -52,6 +52,10 @@ CORPORA = {
     "JSUT": ("wav/B_1.wav wav/B_2.wav", "B_1:水を: 買う\nB_2:木曜日\n", ["水を: 買う", "木曜日"], None),
     "LibriTTS-R": ("x/a.wav", "id,text_original,text_normalized,spk,path\n1,Mr. A,Mister,4,x/a.wav\n", ["Mister"], "4"),
     "a bar in a text": ("a.wav b.wav c.wav", "a|Hello\nb|Good bye\nc|Yes | no\n", ["Hello", "Good bye"], None),
+    "from another machine": ("wavs/a.wav", "path,text\n/home/me/corpus/wavs/a.wav,Hello\n", ["Hello"], None),
+    "from another Windows": ("wavs/a.wav", "path,text\nC:\\corpus\\wavs\\a.wav,Hello\n", ["Hello"], None),
+    "datasets, CSV": ("a.wav", "audio,label\na.wav,Hello\n", ["Hello"], None),
+    "CMU ARCTIC": ("wav/a1.wav wav/a2.wav", f'( a1 "{LONG}" )\n( a2 "Yes, \\"no\\"." )\n', [LONG, 'Yes, "no".'], None),
     "names from Windows": ("clips/a.wav", "path,text\nclips\\a.wav,Hello\n", ["Hello"], None),
 }  # fmt: skip
 
@@ -120,7 +124,9 @@ def test_the_recording_that_is_meant(tmp_path: Path, files: str, named: str, fou
         ("x", NO_RECORDING),
         ("z/a", NO_RECORDING),
         ("../x/a.wav", "leads out of the folder"),
-        ("/elsewhere/x/a.wav", "leads out of the folder"),
+        ("/elsewhere/a.wav", r"it may be x/a\.wav or y/a\.wav"),
+        ("/elsewhere/b.wav", NO_RECORDING),
+        ("/../x/a.wav", "leads out of the folder"),
     ],
 )
 def test_names_that_do_not_say_which(tmp_path: Path, named: str, message: str) -> None:
