@@ -15,6 +15,7 @@ from bark_jax.checkpoint import CheckpointError, is_vacant, write_checkpoint
 from bark_jax.config import NETWORKS
 from bark_jax.engine import Engine
 from bark_jax.frontend import Frontend
+from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.loading import converter
 from bark_jax.models.parameters import parameters
 from bark_jax.models.quantised import SCALES, dequantised

@@ -72,8 +72,8 @@ def _draw(network: nnx.Module, draw: Draw, scale: Scale, rngs: nnx.Rngs | int | 
 def _drawn(draw: Draw, plan: tuple[tuple[Shape, float, DTypeLike], ...], key: Array) -> list[Array]:
     """All at once: a draw for each shape would compile a program for each."""
     ends = list(accumulate(math.prod(shape) for shape, _, _ in plan))
-    parts = jnp.split(draw(key, (ends[-1],)), ends[:-1])
-    return [(part.reshape(shape) * scale).astype(dtype) for part, (shape, scale, dtype) in zip(parts, plan, strict=True)]
+    parts = zip(jnp.split(draw(key, (ends[-1],)), ends[:-1]), plan, strict=True)
+    return [(part.reshape(shape) * scale).astype(dtype) for part, (shape, scale, dtype) in parts]
 
 
 def _parameters(network: nnx.Module) -> Iterator[tuple[str, Any]]:

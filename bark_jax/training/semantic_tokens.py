@@ -17,13 +17,14 @@ import numpy.typing as npt
 from bark_jax.arrays import open_plain, parse_npy, read_member
 from bark_jax.audio import resample
 from bark_jax.files import replacing
+from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.quoting import shorten
 from bark_jax.stages.progress import Progress
 from bark_jax.training.codec import mel_filters
 from bark_jax.training.kmeans import kmeans, nearest
 from bark_jax.training.shards import DataError
 
-CLUSTERS = "semantic_tokens.npz"  # the tokenizer's file, in a folder of data or of a model
+CLUSTERS = SEMANTIC_CLUSTERS  # the tokenizer's file, in a folder of data or of a model
 BANDS = 80
 WINDOW = 0.032  # seconds
 FLOOR = 1e-3  # added to magnitudes: about what noise of 60 dB below full scale has, so that silence is one sound

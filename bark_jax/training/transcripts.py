@@ -56,7 +56,7 @@ class Recordings:
         longest end counts that names a recording. Raises DataError.
         """
         path = self._inside(name)
-        if path.anchor or path.parts[:1] and path.parts[0].endswith(":"):  # of Windows
+        if path.anchor or (path.parts[:1] and path.parts[0].endswith(":")):  # of Windows
             ends = (self._ending(PurePath(*path.parts[count:])) for count in range(1, len(path.parts)))
             return self._best(path, next(filter(None, ends), []))
         try:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bark_jax.convert.configs import stage_sizes, with_stage
 from bark_jax.convert.plan import plan
 from bark_jax.convert.source import open_source
 from bark_jax.convert.stages import read_stage
+from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.loading import resolve
 from bark_jax.text import load_tokenizer
 
@@ -120,9 +122,12 @@ def test_over_a_model(
 
 
 def test_its_own_network_over_a_model(base: Path, models: dict[str, Content], tmp_path: Path) -> None:
+    """Also the clusters of a model that was trained here."""
     torch.save(models["fine"], tmp_path / "fine.pt")
-    convert_checkpoint(base, tmp_path / "out", stages={"fine": tmp_path / "fine.pt"}, progress=False)
-    assert_same_files(tmp_path / "out", base)
+    shutil.copytree(base, tmp_path / "base")
+    (tmp_path / "base" / SEMANTIC_CLUSTERS).touch()
+    convert_checkpoint(tmp_path / "base", tmp_path / "out", stages={"fine": tmp_path / "fine.pt"}, progress=False)
+    assert_same_files(tmp_path / "out", tmp_path / "base")
 
 
 def stage_folder(folder: Path, model: Content, config: dict[str, Any] | None, save: Any = save_bin) -> Path:
