@@ -14,7 +14,7 @@ from bark_jax.cli import main
 
 from fuzzing import Command, Fuzz
 
-THOROUGH = 10  # times as many examples in the slow run
+THOROUGH = 4  # times as many examples in the slow run
 
 
 @pytest.fixture(params=[1, pytest.param(THOROUGH, marks=pytest.mark.slow)], ids=["quick", "thorough"])

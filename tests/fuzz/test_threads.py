@@ -73,7 +73,7 @@ def assert_same(ours: Generation, theirs: Generation) -> None:
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_threads_get_what_they_get_alone(
     bark: Bark, calls: Sequence[Call], alone: Sequence[Generation], rounds: int
 ) -> None:
