@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 from bark_jax.cli.console import note
-from bark_jax.hearing.finding import is_hubert
+from bark_jax.hearing.names import is_hubert
 from bark_jax.inputs import check_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.loading import resolve

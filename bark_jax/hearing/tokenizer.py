@@ -17,8 +17,8 @@ from jax import Array
 from bark_jax.audio import resample
 from bark_jax.errors import InputError
 from bark_jax.hearing.features import hear
-from bark_jax.hearing.finding import HUBERT
 from bark_jax.hearing.layout import Ears
+from bark_jax.hearing.names import HUBERT
 from bark_jax.models.encodec import LSTMState
 from bark_jax.models.hubert import SAMPLE_RATE
 from bark_jax.models.semantic_quantizer import SemanticQuantizer

@@ -16,7 +16,8 @@ from typing import Any
 from bark_jax.checkpoint import read_config
 from bark_jax.config import BarkConfig
 from bark_jax.files import replacing, sha256
-from bark_jax.hearing.finding import find_hubert, is_hubert
+from bark_jax.hearing.finding import find_hubert
+from bark_jax.hearing.names import is_hubert
 from bark_jax.text import load_tokenizer
 from bark_jax.training.dataset import VERSION, Manifest, expected_numbers, open_audio, read_manifest, write_manifest
 from bark_jax.training.prepare_audio import StepProgress, prepare_audio

@@ -15,7 +15,7 @@ from bark_jax import checkpoint
 from bark_jax.config import BarkConfig
 from bark_jax.errors import TrainingError
 from bark_jax.files import sha256
-from bark_jax.hearing.finding import HUBERT
+from bark_jax.hearing.names import HUBERT
 from bark_jax.loading import resolve
 from bark_jax.models.parameters import map_parameters
 from bark_jax.models.random_networks import random_network

@@ -11,7 +11,8 @@ pytest.importorskip("torch", reason="files of HuBERT are made with PyTorch")
 from bark_jax import Bark, BarkConfig, checkpoint
 from bark_jax.cli import main
 from bark_jax.errors import InputError
-from bark_jax.hearing.finding import QUANTIZERS, TAGS, find_hubert, find_tokenizer, is_hubert, language_of
+from bark_jax.hearing.finding import find_hubert, find_tokenizer
+from bark_jax.hearing.names import QUANTIZERS, TAGS, is_hubert, language_of
 from bark_jax.loading import resolve
 from bark_jax.stages.noise import seed_key
 from bark_jax.training import KMeansTokenizer, RunConfig, open_tokens
