@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 from flax import nnx
@@ -15,6 +15,8 @@ from bark_jax.compile_cache import choose as choose_compile_cache
 from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.engine import Engine, placement
 from bark_jax.frontend import Frontend, VoiceSource
+from bark_jax.hearing.cloning import Heard, listen, make_voice, warn_of
+from bark_jax.hearing.finding import find_tokenizer
 from bark_jax.inputs import Options
 from bark_jax.loading import resolve
 from bark_jax.models.encodec import Encodec
@@ -230,6 +232,45 @@ class Model:
         voice, and None the model's default one, if it has one.
         """
         return self.frontend.find_voice(voice)
+
+    def voice_from(
+        self,
+        recording: Any,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        force: bool = False,
+        language: str | None = None,
+        description: str | None = None,
+        hubert: str | Path = "hubert",
+    ) -> Voice:
+        """A recording as a voice; of somebody only with their consent.
+
+        recording: a path, or (waveform float [N] or [N, channels], Hz). start, end: seconds, to choose the stretch;
+        otherwise the best 5 … 12 s that end between words. It is brought to a level, coded by the model's encoder, and
+        its semantic tokens come from the model's own clusters (nano) or from HuBERT and a quantiser; hubert: which, as
+        for `hearing.finding.find_hubert`. force: also of what looks like noise or music. Raises AudioError,
+        RecordingError, CheckpointError; warns with RecordingWarning of all that makes it worse.
+        """
+        heard = listen(recording, self.config.codec.sample_rate, start=start, end=end, force=force)
+        warn_of(heard, stacklevel=2)
+        return self.voice_of(heard, language=language, description=description, hubert=hubert)
+
+    def voice_of(
+        self,
+        heard: Heard,
+        *,
+        language: str | None = None,
+        description: str | None = None,
+        hubert: str | Path = "hubert",
+    ) -> Voice:
+        """The voice of what `hearing.cloning.listen` chose of a recording; otherwise as `voice_from`."""
+        folder = self.voice_folder.parent if self.voice_folder else None
+        semantic = find_tokenizer(folder, self.config, hubert)(heard.waveform, self.config.codec.sample_rate)
+        codes = self.engine.encode(heard.waveform)
+        return make_voice(
+            heard, self.config, codes, semantic, language=language, description=description, model=self.engine.name
+        )
 
     def make_fine(self, coarse: np.ndarray) -> np.ndarray:
         """The fine codes of a voice that lacks them: of its coarse codes, int [2, T], with the seed 0."""

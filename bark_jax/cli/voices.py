@@ -1,4 +1,4 @@
-"""`bark-jax voices`: list, show, check, save, repair and delete voices."""
+"""`bark-jax voices`: list, show, check, save, repair and delete voices; `voice_create` makes them."""
 
 import argparse
 import dataclasses
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bark_jax.checkpoint import is_checkpoint
 from bark_jax.cli.console import note, print_json, print_table
 from bark_jax.cli.models import DEFAULT_MODEL, Model, find_model
+from bark_jax.cli.voice_create import add_create
 from bark_jax.config import RANDOM, BarkConfig
 from bark_jax.errors import ModelError
 from bark_jax.layouts import NANO
@@ -48,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_list(action("list", "the voices there are (the default)"))
     _add_show(action("show", "what is known of a voice"))
     _add_check(action("check", "everything that is wrong with files of voices"))
+    add_create(action("create", "make a voice of a recording"))
     _add_save(action("save", "keep a voice in the library under a name"))
     _add_repair(action("repair", "cut a voice to the longest end whose arrays belong together"))
     _add_delete(action("delete", "delete a voice of the library"))

@@ -25,9 +25,11 @@ class VoiceMetadata:
     model: str | None = None  # that made it
     seed: int | None = None  # it was made with
     text: str | None = None  # it speaks
+    source: str | None = None  # "recording" if it was not generated
+    recording: str | None = None  # SHA-256 of the recording
 
     def __post_init__(self) -> None:
-        for field in ("language", "description", "model", "text"):
+        for field in ("language", "description", "model", "text", "source", "recording"):
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, _one_line(field, value) or None)

@@ -87,8 +87,8 @@ def read_voice_file(path: Path) -> tuple[Arrays, VoiceMetadata]:
     """The arrays in an `.npz` file, or in three `.npy` files, by their names. Raises VoiceError naming the file."""
     if _suffix(path) in _RECORDINGS:
         raise VoiceError(
-            f"{path} is a recording; a voice is an .npz file of tokens, which nothing here makes of recordings yet. "
-            "Take a name from `bark-jax voices`, or make the .npz file with a tool that clones voices for Bark"
+            f"{path} is a recording; a voice is an .npz file of tokens. Make one of it first: "
+            f"bark-jax voices create {path} NAME --model MODEL, or Bark.voice_from in Python"
         )
     if _suffix(path) != ".npz":
         return _read_triple(path), VoiceMetadata()  # errors name the one of the three
