@@ -9,6 +9,7 @@ import numpy as np
 from bark_jax.audio import AudioError
 from bark_jax.frontend import VoiceSource
 from bark_jax.generation import Generation, warn_if_empty
+from bark_jax.hearing.clips import time_clips
 from bark_jax.inputs import TokenError, check_tokens, naming_item, per_item
 from bark_jax.model import Model
 from bark_jax.settings import Overrides, Settings
@@ -37,8 +38,8 @@ class Bark(Model):
     def generate(
         self, text: str, voice: VoiceSource = None, *, seed: int | None = None, settings: Settings | None = None,
         clean: bool = False, logits_processors: ForStages | None = None,
-        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (),
-        progress: StageProgress | None = None, **overrides: Unpack[Overrides],
+        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (), word_times: bool = False,
+        trim_tail: bool = False, progress: StageProgress | None = None, **overrides: Unpack[Overrides],
     ) -> Generation: ...  # fmt: skip
 
     @overload
@@ -46,8 +47,8 @@ class Bark(Model):
         self, text: list[str] | tuple[str, ...], voice: VoiceSource | Sequence[VoiceSource] = None, *,
         seed: int | Sequence[int | None] | None = None, settings: Settings | Sequence[Settings | None] | None = None,
         clean: bool = False, logits_processors: ForStages | None = None,
-        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (),
-        progress: StageProgress | None = None, **overrides: Unpack[Overrides],
+        sampler: Sampler | Mapping[str, Sampler] | None = None, outputs: Collection[str] = (), word_times: bool = False,
+        trim_tail: bool = False, progress: StageProgress | None = None, **overrides: Unpack[Overrides],
     ) -> list[Generation]: ...  # fmt: skip
 
     def generate(
@@ -61,6 +62,8 @@ class Bark(Model):
         logits_processors: ForStages | None = None,
         sampler: Sampler | Mapping[str, Sampler] | None = None,
         outputs: Collection[str] = (),
+        word_times: bool = False,
+        trim_tail: bool = False,
         progress: StageProgress | None = None,
         **overrides: Unpack[Overrides],
     ) -> Generation | list[Generation]:
@@ -82,7 +85,8 @@ class Bark(Model):
         or in a mapping by stage, compiled into the programs: see `bark_jax.stages.hooks`, and `stages.processors` for
         examples. outputs: what to keep of every step in `Generation.outputs`: "log_probabilities" of the tokens, by
         the model's own logits; "hidden", the states that the head reads; "attention", float32 [..., layers, heads,
-        slots], which is large.
+        slots], which is large. word_times: fill `Generation.words` and `tail_seconds` (see `hearing.timing`), by one
+        more pass of the semantic network; trim_tail: also cut off what comes after the text.
 
         Raises TextError, VoiceError, SettingsError, and ValueError for lists of another length; warns with
         TextTruncated and EmptyGeneration, and with TextWarning of marks that only `speak` obeys and of what the model
@@ -101,6 +105,9 @@ class Bark(Model):
         warn_of_marks(texts, stacklevel=3)
         ids, hooks = [reading.ids for reading in readings], hooks_by_stage(logits_processors, sampler, outputs)
         results = self.engine.generate_clips(texts, ids, options, progress, hooks) if texts else []
+        if word_times or trim_tail:
+            originals = list(text) if isinstance(text, list | tuple) else [text]
+            results = time_clips(self.engine, self.frontend, originals, results, options, trim_tail=trim_tail)
         for result in results:
             warn_if_empty(result.semantic, f"the clip (seed {result.seed})", stacklevel=2)
         return results if isinstance(text, list | tuple) else results[0]
@@ -131,6 +138,7 @@ class Bark(Model):
         settings: Settings | None = None,
         report: str | Path | None = None,
         pieces: str | Path | None = None,
+        word_times: bool = False,
         progress: StageProgress | None = None,
         **overrides: Unpack[SpeakOverrides],
     ) -> Speech:
@@ -141,7 +149,7 @@ class Bark(Model):
         first piece. seed: of which every piece's seed is derived. settings: of all pieces. overrides: fields of
         `Settings`, such as `semantic_temperature=0.5`, and of `Delivery`, such as `keep_voice="rolling"`,
         `language="de"`, `batch_size=8`, `best_of=4`. progress: as in `generate`, for every batch, and with
-        ("pieces", done, all).
+        ("pieces", done, all). word_times: fill `Speech.words` and `tails`, see `time_words`.
 
         report: a file that is written as `Speech.save_report` does, whenever a piece is done. If it is there already,
         its pieces are not spoken again: an interrupted call continues when it is repeated, with the seed of the report,
@@ -155,7 +163,8 @@ class Bark(Model):
             self.frontend, text, voice, voices or {}, seed, settings, overrides, report, pieces, self.engine.name
         )
         stream = start_stream(self.engine, job, progress, ahead=0)
-        return stream.speech(list(stream))
+        speech = stream.speech(list(stream))
+        return self.time_words(speech, text if isinstance(text, str) else None) if word_times else speech
 
     def stream(
         self,

@@ -32,7 +32,7 @@ from bark_jax.stages.fine import generate_fine
 from bark_jax.stages.hooks import NO_HOOKS, Hooks, Recorded
 from bark_jax.stages.noise import fold_keys, seed_keys
 from bark_jax.stages.progress import Progress, StageProgress
-from bark_jax.stages.scoring import score_semantic
+from bark_jax.stages.scoring import attention_to_text, score_semantic
 from bark_jax.stages.semantic import generate_semantic
 from bark_jax.voices.voice import Voice
 
@@ -219,6 +219,18 @@ class Engine:
         texts, tokens = pad_batch(ids, self.mesh), pad_batch(semantic, self.mesh)
         voices = [option.voice for option in pad_batch(options, self.mesh)]
         return score_semantic(gpt, self.config, texts, tokens, voices, self.policy)[: len(ids)]
+
+    def attention_to_text(
+        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
+    ) -> list[np.ndarray]:
+        """What every head looked at in the text, float32 [heads, N, text], per item: one by one, as that is large."""
+        gpt = cast(GPT, self.network("semantic"))
+        found = []
+        for text, tokens, option in zip(ids, semantic, options, strict=True):
+            rows = pad_batch([(text, tokens, option.voice)], self.mesh)
+            texts, made, voices = (list(column) for column in zip(*rows, strict=True))
+            found.append(attention_to_text(gpt, self.config, texts, made, voices, self.policy)[0])
+        return found
 
 
 def placement(mesh: Mesh | None, *, offload: bool = False) -> Put:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from bark_jax.hearing.timing import WordTime
 from bark_jax.sound import Sound, excerpt
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.library import save_voice
@@ -53,6 +54,10 @@ class Generation(Sound):
     timings: Mapping[str, float] = field(compare=False)
     # By stage and name what `Bark.generate(outputs=…)` asked for: semantic [N, …], coarse [2, T, …], fine [8, T, …].
     outputs: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict, compare=False)
+
+    # What `word_times=True` adds: the words that were said, and the seconds that went on after the text.
+    words: tuple[WordTime, ...] | None = field(default=None, compare=False)
+    tail_seconds: float | None = field(default=None, compare=False)
 
     @property
     def tokens(self) -> Tokens:

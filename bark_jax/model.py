@@ -15,6 +15,7 @@ from bark_jax.compile_cache import choose as choose_compile_cache
 from bark_jax.config import NETWORKS, RANDOM, BarkConfig
 from bark_jax.engine import Engine, placement
 from bark_jax.frontend import Frontend, VoiceSource
+from bark_jax.hearing.clips import time_speech
 from bark_jax.hearing.cloning import Heard, listen, make_voice, warn_of
 from bark_jax.hearing.finding import find_tokenizer
 from bark_jax.inputs import Options
@@ -26,6 +27,7 @@ from bark_jax.models.random_networks import random_network
 from bark_jax.policy import DTypes, Policy, network_dtypes
 from bark_jax.settings import Overrides, Settings, SettingsError
 from bark_jax.sharding import check_mesh
+from bark_jax.speech.speech import Speech
 from bark_jax.stages.noise import seed_key
 from bark_jax.text import builtin_tokenizer, load_tokenizer
 from bark_jax.voices.voice import Voice
@@ -271,6 +273,13 @@ class Model:
         return make_voice(
             heard, self.config, codes, semantic, language=language, description=description, model=self.engine.name
         )
+
+    def time_words(self, speech: Speech, text: str | None = None) -> Speech:
+        """A speech with the times of its words in the joined audio, and the tails of its pieces (see `hearing.timing`).
+
+        text: which the words' spans are of (default: `speech.text`). One pass of the semantic network for each piece.
+        """
+        return time_speech(self.engine, self.frontend, speech, speech.text if text is None else text)
 
     def make_fine(self, coarse: np.ndarray) -> np.ndarray:
         """The fine codes of a voice that lacks them: of its coarse codes, int [2, T], with the seed 0."""

@@ -11,6 +11,7 @@ from typing import Any
 from bark_jax import compile_cache, kernels
 from bark_jax.bark import Bark
 from bark_jax.generation import Generation
+from bark_jax.hearing.word_files import words_json
 from bark_jax.measuring import machine, peak_memory
 from bark_jax.models.parameters import held_dtype
 from bark_jax.settings import Settings
@@ -92,6 +93,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "device": facts.get("device", facts["backend"]),
         "versions": _versions(),
         **_describe_speech(result),
+        **({} if result.words is None else {"words": words_json(result.words)}),
     }
 
 

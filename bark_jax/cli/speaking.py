@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bark_jax.errors import BarkError
 from bark_jax.figure import draw, save_figure
 from bark_jax.files import replacing
 from bark_jax.generation import Generation
+from bark_jax.hearing.word_files import words_srt, words_vtt
 from bark_jax.inputs import choose_seed
 from bark_jax.interrupts import remembering_ctrl_c
 from bark_jax.layouts import NANO
@@ -114,10 +116,19 @@ def _speak(
             note(f"language       {script.language.tag}, {script.language.reason}")
         if _is_speech(script, options):
             speech, left = _speak_pieces(bark, script, cast, settings, options, report, wanted=_writes(options))
+            speech = bark.time_words(speech, text) if options.word_times else speech
             if left is not None and not _writes(options):
                 raise left
             return speech, left
-        return bark.generate(script.pieces[0].text, cast[None], seed=options.seed, progress=report, **settings), None
+        clip = bark.generate(
+            script.pieces[0].text,
+            cast[None],
+            seed=options.seed,
+            progress=report,
+            word_times=options.word_times,
+            **settings,
+        )  # fmt: skip
+        return clip, None
 
 
 def _speakers(cast: Cast) -> dict[str, Any]:
@@ -175,7 +186,10 @@ def _hear(stream: Stream, options: argparse.Namespace, *, wanted: bool) -> tuple
 def _write_speech(speech: Speech, options: argparse.Namespace) -> dict[str, Path]:
     """What there is on disk afterwards besides the whole, by what it is. Raises AudioError, SpeechError."""
     files = {}
-    for name, make in (("srt", speech.srt), ("vtt", speech.vtt)):
+    makers = {"srt": speech.srt, "vtt": speech.vtt}
+    if speech.words is not None:
+        makers = {"srt": partial(words_srt, speech.words), "vtt": partial(words_vtt, speech.words)}
+    for name, make in makers.items():
         path = getattr(options, name)
         if path is not None:
             files[name] = path
@@ -217,7 +231,8 @@ def _write(
 
 
 def _draw(result: Generation | Speech, config: BarkConfig) -> Any:
+    words = [(word.start, word.text) for word in result.words or ()]
     if not isinstance(result, Speech):
-        return draw(result, config=config)
-    boundaries = [(said.start, said.piece.text) for said in result.pieces]
+        return draw(result, boundaries=words, config=config)
+    boundaries = words or [(said.start, said.piece.text) for said in result.pieces]
     return draw(result.timeline(config), boundaries=boundaries, title=result.text, config=config)

@@ -40,6 +40,9 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--play", action="store_true", help=f"play it as it is made, with {', '.join(PLAYERS)}")
     for name in ("srt", "vtt"):
         group.add_argument(f"--{name}", type=Path, metavar="FILE", help="write subtitles")
+    group.add_argument("--word-times", "--srt-words", action="store_true",
+                       help="find when each word is said: --srt and --vtt are by words, --json and --figure have "
+                       "them too")  # fmt: skip
     group.add_argument("--report", type=Path, metavar="FILE",
                        help="write texts, seeds and tokens as JSON, piece by piece; after an interruption the same "
                        "command resumes; for bark-jax respeak")  # fmt: skip

@@ -83,6 +83,16 @@ def cached(
     return _join(attended, heads), cache, weights.reshape(-1, heads, weights.shape[-1])
 
 
+def causal_weights(qkv: Array, heads: int, first: int, keys: int) -> Array:
+    """How much the positions of a sequence from `first` on look at its first `keys` positions, when each sees itself
+    and all before it: [B, T, 3·C] → float32 [B, H, T − first, keys].
+    """
+    q, k, v = _split(qkv, heads)
+    visible = jnp.arange(k.shape[1]) <= jnp.arange(first, k.shape[1])[:, None]
+    _, weights = _attend(q[:, first:], k, v, visible)
+    return weights[..., :keys].reshape(-1, heads, k.shape[1] - first, keys)
+
+
 def keys_and_values(qkv: Array, heads: int, length: int, policy: Policy = PLAIN) -> LayerCache:
     """The keys and values of a prompt, [B, T, 3·C], as the beginning of a layer's cache of that length."""
     _, k, v = _parts(qkv, heads, policy)

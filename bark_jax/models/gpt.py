@@ -63,6 +63,19 @@ class GPT(nnx.Module):
             x = block.finish(x, attention.causal(block.qkv(x, policy), self.config.heads, start, policy), policy)
         return self.norm(x)
 
+    def attentions(self, x: Array, first: int, keys: int, policy: Policy = PLAIN) -> Array:
+        """What every head of a whole sequence looks at: embeddings without positions [B, T, C] → [B, heads of all
+        layers, T − first, keys] float32, the weights of the positions from `first` on at the first `keys` positions.
+        """
+        start = jnp.zeros(x.shape[0], jnp.int32)
+        x = x + self._positions(jnp.arange(x.shape[1])[None])
+        weights = []
+        for block in self.blocks:
+            qkv = block.qkv(x)
+            weights.append(attention.causal_weights(qkv, self.config.heads, first, keys))
+            x = block.finish(x, attention.causal(qkv, self.config.heads, start, policy))
+        return jnp.concatenate(weights, axis=1)
+
     def prefill(self, x: Array, start: Array, cache_length: int, policy: Policy = PLAIN) -> KVCache:
         """Run a prompt and keep its keys and values.
 

@@ -11,6 +11,7 @@ import numpy as np
 from bark_jax.audio import Waveform
 from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation, Tokens
+from bark_jax.hearing.timing import WordTime
 from bark_jax.sound import Sound, excerpt
 from bark_jax.speech import subtitles
 from bark_jax.speech.joining import Join
@@ -40,6 +41,9 @@ class Speech(Sound):
     model: str | None = field(default=None, compare=False)  # that made it, as it was given to `Bark.from_pretrained`
     # Seconds of work before the first samples; None if there were none.
     time_to_first_audio: float | None = field(default=None, compare=False)
+    # What `word_times=True` adds: the words that were said, and for each piece the seconds that went on after its text.
+    words: tuple[WordTime, ...] | None = field(default=None, compare=False)
+    tails: tuple[float, ...] | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
@@ -78,7 +82,7 @@ class Speech(Sound):
         rates["fine"] = rates["coarse"]
         axis = {}
         for name, rate in rates.items():
-            rows = getattr(Tokens.none(), name).shape[:-1]
+            rows = {"semantic": (), "coarse": (config.coarse.codebooks,), "fine": (config.codec.codebooks,)}[name]
             axis[name] = np.full((*rows, math.ceil(self.seconds * rate)), -1, np.int32)
             for said in self.pieces:
                 heard = axis[name][..., round(said.start * rate) : round(said.end * rate)]

@@ -27,7 +27,7 @@ def srt(cues: Iterable[Cue]) -> str:
     for number, cue in enumerate(split_cues(cues), 1):
         text = f"{cue.speaker}: {cue.text}" if cue.speaker else cue.text
         text = text.replace("-->", "→")  # which would be a time line
-        blocks.append(f"{number}\n{_times(cue, ',')}\n{text}\n")
+        blocks.append(f"{number}\n{times(cue, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 
@@ -36,7 +36,7 @@ def vtt(cues: Iterable[Cue]) -> str:
     blocks = ["WEBVTT\n"]
     for cue in split_cues(cues):
         voice = f"<v {html.escape(cue.speaker, quote=False)}>" if cue.speaker else ""
-        blocks.append(f"{_times(cue, '.')}\n{voice}{html.escape(cue.text, quote=False)}\n")
+        blocks.append(f"{times(cue, '.')}\n{voice}{html.escape(cue.text, quote=False)}\n")
     return "\n".join(blocks)
 
 
@@ -68,11 +68,13 @@ def _split(text: str) -> list[str]:
     return ["\n".join(lines[i : i + LINES]) for i in range(0, len(lines), LINES)]
 
 
-def _times(cue: Cue, point: str) -> str:
-    return f"{_timestamp(cue.start, point)} --> {_timestamp(cue.end, point)}"
+def times(cue: Cue, point: str) -> str:
+    """The line with the times of a cue; point: before the milliseconds."""
+    return f"{timestamp(cue.start, point)} --> {timestamp(cue.end, point)}"
 
 
-def _timestamp(seconds: float, point: str) -> str:
+def timestamp(seconds: float, point: str) -> str:
+    """Hours, minutes, seconds and milliseconds."""
     whole, milliseconds = divmod(_milliseconds(seconds), 1000)
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{milliseconds:03}"
 

@@ -1,4 +1,4 @@
-"""How probable are semantic tokens to the model?
+"""How probable are semantic tokens to the model, and what in the text does it look at for them?
 
 Axes: B batch, P text positions, N semantic tokens, V ids.
 """
@@ -51,11 +51,42 @@ def all_logits(
 
     text, history: int32 [B, P] as in `semantic.prompt`. One pass, no cache; the head runs where it is read.
     """
-    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
-    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
-    x = jnp.concatenate([prompt(gpt, text, history), gpt.embed(fed)], axis=1)
+    x = teacher_forced(gpt, rules, text, history, tokens)
     hidden = gpt.hidden(x, policy)[:, rules.max_text :]
     return jnp.concatenate([gpt.logits(hidden, 0, rules.vocab), gpt.logits(hidden, rules.pad, 1)], axis=2)
+
+
+def teacher_forced(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array) -> Array:
+    """The embeddings [B, P + N, C] of prompt and tokens; position P + i is the one that predicts token i."""
+    infer = jnp.full((len(tokens), 1), rules.infer, jnp.int32)
+    fed = jnp.concatenate([infer, tokens[:, :-1]], axis=1)
+    return jnp.concatenate([prompt(gpt, text, history), gpt.embed(fed)], axis=1)
+
+
+def attention_to_text(
+    gpt: GPT,
+    config: BarkConfig,
+    texts: Sequence[np.ndarray],
+    semantic: Sequence[np.ndarray],
+    voices: Sequence[Voice | None],
+    policy: Policy | None = None,
+) -> list[np.ndarray]:
+    """What the heads of all layers looked at in the text for each semantic token: float32 [heads, N, text], per item.
+
+    One pass over what was generated; texts, semantic, voices as in `score_semantic`.
+    """
+    rules = config.semantic
+    text, history = prompt_rows(rules, texts, voices)
+    tokens = pad_right(semantic, rules.max_new, rules.pad)
+    rows = put_batch((text, history, tokens), batch_sharding(gpt))
+    found = fetch(_attention(gpt, rules, *rows, policy or Policy.of(gpt)))
+    return [np.array(heads[:, : len(own), : len(ids)]) for heads, own, ids in zip(found, semantic, texts, strict=True)]
+
+
+@partial(jax.jit, static_argnames=("rules", "policy"))
+def _attention(gpt: GPT, rules: SemanticConfig, text: Array, history: Array, tokens: Array, policy: Policy) -> Array:
+    x = teacher_forced(gpt, rules, text, history, tokens)
+    return gpt.attentions(x, rules.max_text, rules.max_text, policy)
 
 
 @partial(jax.jit, static_argnames=("rules", "policy"))
