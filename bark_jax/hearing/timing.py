@@ -5,7 +5,8 @@ Axes: H heads of all layers, N semantic tokens, P tokens of the text.
 Some heads follow the text: each semantic token looks at the word that is being said. Which ones do so is found in every
 clip by itself. For each head the best path is searched that walks through the text from left to right, and a head
 counts by the attention that lies on its path. The best heads together are smoothed and searched once more, and that
-path gives every word its first token. What is read is said a little later (`LEAD`, measured with nano against forced alignment).
+path gives every word its first token. What is read is said a little later (`LEAD`, measured with nano against forced
+alignment).
 After the last word attention leaves the text: where sound lasts longer, it is a tail that nobody asked for.
 """
 
