@@ -1,6 +1,7 @@
 """`bark-jax bulk`: a list of texts into a folder, resumable, with any number of workers."""
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes, each with the model (default: 1)"
     )
+    parser.add_argument("--engine", choices=["local", "ray"], default="local",
+                        help="workers: processes here, or actors on a Ray cluster that shares the folder")  # fmt: skip
     parser.add_argument("--batch-size", type=int, metavar="N", help="pieces made side by side (default: the device's)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"as for say, such as {NANO} (default: {DEFAULT_MODEL})")
     add_machine(parser)
@@ -37,6 +40,8 @@ def _run(options: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
     if options.format == "parquet":
         load_parquet()
+    if options.engine == "ray":
+        find_ray()
     rows, bad = read_rows(options.texts, _read(options.texts))
     if not rows and not bad:
         raise InputError(f"{options.texts} has no rows")
@@ -52,6 +57,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def find_ray() -> None:
+    """Raise FileError where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise FileError("the engine ray needs Ray: pip install 'bark-jax[ray]'")
+
+
 def _read(path: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -63,16 +74,22 @@ def _make(options: argparse.Namespace, source: str | Path, chunks: list, total: 
     from tqdm import tqdm
 
     from bark_jax.bulk.engines import Work, run_here, run_processes
+    from bark_jax.bulk.ray import run_ray
 
     work = Work(
-        source=source, name=options.model, folder=options.to, format=options.format, batch_size=options.batch_size,
-        dtype=options.dtype, compile_cache=options.compile_cache or not options.no_compile_cache,
+        source=source, name=options.model, folder=options.to.resolve(), format=options.format,
+        batch_size=options.batch_size, dtype=options.dtype,
+        compile_cache=options.compile_cache or not options.no_compile_cache,
     )  # fmt: skip
     missing = sum(len(rows) for _, rows in chunks)
     if missing < total:
         note(f"{total - missing} of {total} rows are there already")
     use_compile_cache(options)
-    made = run_here(work, chunks) if options.workers == 1 else run_processes(work, chunks, options.workers)
+    made = run_here(work, chunks)
+    if options.engine == "ray":
+        made = run_ray(work, chunks, options.workers)
+    elif options.workers > 1:
+        made = run_processes(work, chunks, options.workers)
     with tqdm(total=missing, unit="row", disable=None) as bar:
         for count in made:
             bar.update(count)

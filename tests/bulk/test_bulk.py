@@ -256,3 +256,19 @@ def test_killed_at_any_moment_with_any_number_of_workers(tmp_path: Path) -> None
     time.sleep(1)  # workers of killed runs end
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
     assert len(list((tmp_path / "whole").glob("*.flac"))) == 66
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_files(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the engine ray is tested where Ray is installed")
+    (tmp_path / "texts.jsonl").write_bytes(lines([{**row, "max_seconds": 0.2} for row in GOOD]))
+    for engine in ("local", "ray"):
+        command = [sys.executable, "-m", "bark_jax", "bulk", "texts.jsonl", "--to", engine, "--model", "nano",
+                   "--engine", engine, "--compile-cache", str(tmp_path / "cache")]  # fmt: skip
+        environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=280, check=False, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    assert content(tmp_path / "ray") == content(tmp_path / "local")
+    assert len(list((tmp_path / "ray").glob("*.flac"))) == len(GOOD)
