@@ -7,7 +7,8 @@ Every program is compiled for real, placed and scheduled, in a process of its ow
 and the memory are facts, and there are no times but the compiler's own. "at least ms" is arithmetic: kernels · 2.5 µs
 on a GPU, or the bytes of the weights and the cache over the memory's bandwidth, whichever is more.
 
-`--mesh 4 2` spreads a program over 8 chips, as ("data", "model").
+With two batches or more, the largest that fits is estimated too. `--mesh 4 2` spreads a program over 8 chips, as
+("data", "model").
 """
 
 import argparse
@@ -30,6 +31,7 @@ from bark_jax.bench import Row
 from bark_jax.policy import Policy
 from bark_jax.sharding import DATA, MODEL
 from benchmarks import hlo, programs, targets
+from benchmarks.fitting import largest_batches
 from benchmarks.harness import FOLDER, record, row_of_process
 
 LAUNCH = 2.5e-6  # seconds, of a kernel within a graph: between 2 and 3 µs
@@ -116,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(label | row_of_process("benchmarks.compiled", "--case", *case, timeout=TIMEOUT))
     spread = "" if math.prod(options.mesh) == 1 else f" On a mesh {options.mesh[0]} × {options.mesh[1]}."
     record("compiled for accelerators", rows, f"bfloat16. Compiled, never run.{spread}", folder=options.out)
+    if fitting := largest_batches(rows):
+        record("batches that fit accelerators", fitting, "Estimated from two batches each.", folder=options.out)
 
 
 if __name__ == "__main__":

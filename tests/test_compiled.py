@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import hlo, targets
+from benchmarks.fitting import largest_batches
 
 COMPILERS = {"v5e": "libtpu", "h100": "jax_cuda12_plugin"}
 BATCH = {"v5e": "2", "h100": "1"}  # a TPU's tiles make more of one row of the tiny model than of two
@@ -58,6 +59,16 @@ def test_a_step_is_counted() -> None:
     assert step == hlo.Step(kernels=5, transfers=1, copies=1, cache_copies=1, float32_products=1, collectives=0)
     assert hlo.has_type(module, "bf16")
     assert not hlo.has_type(module, "f64")
+
+
+def test_the_largest_batch_is_on_the_line_through_two() -> None:
+    """1 GB for the program and its network, 0.1 GB for each clip; the other three networks of large take 1.35 GB."""
+    case = {"target": "v5e", "size": "large", "program": "semantic"}
+    rows = [case | {"batch": batch, "in all MB": 1000 + 100 * batch} for batch in (64, 1)]
+    (row,) = largest_batches([*rows, case | {"program": "codec", "batch": 1, "note": "failed"}])
+    assert row["MB a clip"] == pytest.approx(100)
+    assert row["offloaded"] == (0.95 * 16 * 2**30 - 1e9) // 1e8
+    assert 0 < row["largest batch"] < row["offloaded"]
 
 
 @pytest.mark.slow
