@@ -11,9 +11,10 @@ from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from bark_jax import kernels
+from bark_jax.sharding import MODEL
 
 _BFLOAT16_SINCE = 8.0  # compute capability of the first NVIDIA cards that multiply bfloat16
 
@@ -41,15 +42,18 @@ class Policy:
     threshold_bits: int = 1  # bits of a threshold of top-k or top-p that one pass over the logits decides; divides 32
 
     @classmethod
-    def of_device(cls, device: jax.Device) -> Self:
-        """The policy for a device: bfloat16 where it is multiplied at full speed."""
+    def of_device(cls, device: jax.Device, *, split: bool = False) -> Self:
+        """The policy for a device: bfloat16 where it is multiplied at full speed. split: see `of_platform`."""
         capability = float(getattr(device, "compute_capability", None) or _BFLOAT16_SINCE)  # of NVIDIA cards alone
-        policy = cls.of_platform(device.platform, bfloat16=capability >= _BFLOAT16_SINCE)
+        policy = cls.of_platform(device.platform, bfloat16=capability >= _BFLOAT16_SINCE, split=split)
         return replace(policy, kernels=device.platform == "cpu" and kernels.available())
 
     @classmethod
-    def of_platform(cls, platform: str, *, bfloat16: bool = True) -> Self:
-        """The policy for a platform as JAX names it: "cpu", "gpu" or "tpu"."""
+    def of_platform(cls, platform: str, *, bfloat16: bool = True, split: bool = False) -> Self:
+        """The policy for a platform as JAX names it: "cpu", "gpu" or "tpu".
+
+        split: whether weights are spread over devices. XLA would spread a flat cache too, and copy it in every call.
+        """
         half = bfloat16 and platform != "cpu"  # on CPUs bfloat16 products are twelve times slower
         return cls(
             platform=platform,
@@ -60,25 +64,30 @@ class Policy:
             step_rows=8 if platform == "tpu" else 1,
             norm_rows=2 if platform == "gpu" else 1,
             threshold_bits=4 if platform == "gpu" else 1,
-            flat_cache=platform == "tpu",
+            flat_cache=platform == "tpu" and not split,
             codec_piece=15 if platform == "tpu" else 75,
         )
 
     @classmethod
     def of_mesh(cls, mesh: Mesh | None) -> Self:
         """The policy for the devices of a mesh; for the default device if there is none."""
-        return cls._of_devices(set(mesh.devices.flat) if mesh is not None else set())
+        if mesh is None:
+            return cls.of_device(default_device())
+        return cls._of_devices(set(mesh.devices.flat), split=mesh.shape.get(MODEL, 1) > 1)
 
     @classmethod
     def of(cls, network: Any) -> Self:
         """The policy for the devices that hold a network; NumPy arrays are used on the default device."""
         leaf = jax.tree.leaves(network)[0]
-        devices = leaf.devices() if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) else set()
-        return cls._of_devices(devices)
+        if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+            return cls.of_device(default_device())
+        if isinstance(leaf.sharding, NamedSharding) and isinstance(leaf.sharding.mesh, Mesh):
+            return cls.of_mesh(leaf.sharding.mesh)
+        return cls._of_devices(leaf.devices())
 
     @classmethod
-    def _of_devices(cls, devices: Set[jax.Device]) -> Self:
-        policy = cls.of_device(next(iter(devices), None) or default_device())
+    def _of_devices(cls, devices: Set[jax.Device], *, split: bool = False) -> Self:
+        policy = cls.of_device(next(iter(devices)), split=split)
         return replace(policy, kernels=policy.kernels and len(devices) < 2)
 
 

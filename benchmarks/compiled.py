@@ -42,7 +42,7 @@ def place(target: str, mesh: Sequence[int] = (1, 1)) -> programs.Place:
     """Devices of a target, and what is decided by them."""
     devices = targets.devices(target, math.prod(mesh))
     axes = Mesh(np.array(devices).reshape(mesh), (DATA, MODEL)) if len(devices) > 1 else None
-    return programs.Place(devices, Policy.of_platform(targets.TARGETS[target].platform), axes)
+    return programs.Place(devices, Policy.of_platform(targets.TARGETS[target].platform, split=mesh[1] > 1), axes)
 
 
 def compile_program(

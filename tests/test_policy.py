@@ -1,6 +1,7 @@
 """What is decided by the device, which is the one that holds the weights."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -53,4 +54,14 @@ def test_each_platform_has_its_layout() -> None:
     cpu, gpu, tpu = (Policy.of_platform(name, bfloat16=False) for name in ("cpu", "gpu", "tpu"))
     assert cpu == PLAIN
     assert (gpu.norm_rows, gpu.threshold_bits, gpu.query_chunk, gpu.flat_cache) == (2, 4, 1024, False)
+    assert Policy.of_platform("tpu", bfloat16=False, split=True) == replace(tpu, flat_cache=False)
     assert (tpu.step_rows, tpu.flat_cache, tpu.query_chunk, tpu.codec_piece) == (8, True, 256, 15)
+
+
+@pytest.mark.parametrize(("shape", "flat"), [((1, 1), True), ((2, 1), True), ((1, 2), False)])
+def test_weights_over_several_devices_have_no_flat_cache(shape: tuple[int, int], flat: bool) -> None:
+    class Chip:
+        platform = "tpu"
+
+    chips = SimpleNamespace(devices=np.full(shape, Chip()), shape=dict(zip(("data", "model"), shape, strict=True)))
+    assert Policy.of_mesh(chips).flat_cache == flat
