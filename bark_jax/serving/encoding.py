@@ -150,8 +150,10 @@ class _AvWriter:
         self._av, self._rate = av, sample_rate
         rate = sample_rate if not form.rates or sample_rate in form.rates else PCM_RATE
         self._sink = _File() if seekable else _Pipe()
-        self._container = av.open(self._sink, "w", format=form.container)
+        pages = {"page_duration": "100000"} if form.container == "ogg" else {}  # μs, else a second waits
+        self._container = av.open(self._sink, "w", format=form.container, options=pages)
         self._container.flags |= av.container.Flags.bitexact.value  # no random serial numbers
+        self._container.flags |= av.container.Flags.flush_packets.value  # else 32 KiB wait, of mp3 four seconds
         self._stream = self._container.add_stream(form.codec, rate=rate)
         self._stream.layout = "mono"
         if form.codec.startswith("lib") or form.codec == "aac":

@@ -5,6 +5,9 @@
 3. Later pieces: whoever runs out first goes first. Where the audio has run out already, a batch more or less is heard
    as no more than a longer pause, so these do not push first pieces aside.
 
+Where the device cannot keep up, 1 would never let anybody new begin. So first pieces that a batch has passed over come
+first in the next one.
+
 Every text gets the rows of one piece before any gets a second.
 """
 
@@ -15,7 +18,7 @@ from bark_jax.speech.performing import Row
 
 
 def urgency(ticket: Ticket, now: float, horizon: float) -> tuple[int, float]:
-    """The less, the sooner. horizon: seconds until the batch after the next one will be done."""
+    """The less, the sooner. horizon: seconds until the batch after the next one will be done; 0: first pieces first."""
     until = ticket.plays_until
     if ticket.has_begun and until is not None:
         return (0 if now < until < now + horizon else 2), until

@@ -38,6 +38,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._expected = 0.1  # seconds of a batch
         self._failures = 0
+        self._left_out = False  # whether the rows just chosen pass over first pieces for later ones
+        self._passed_over = False  # whether those of the last batch did
         self._thread = threading.Thread(target=self._run, name="bark_jax scheduler", daemon=True)
 
     def start(self) -> None:
@@ -130,13 +132,19 @@ class Scheduler:
     def _choose(self) -> list[Row]:
         ahead = self._config.ahead
         waiting = [t for t in self._tickets if not t.performance.finished and t.sent - t.taken < ahead]
-        return next_rows(waiting, self.sizes[-1], time.monotonic(), 2 * self._expected)
+        horizon = 0.0 if self._passed_over else 2 * self._expected
+        rows = next_rows(waiting, self.sizes[-1], time.monotonic(), horizon)
+        chosen = {row.performance for row in rows}
+        self._left_out = any(own.pieces for own in chosen) and any(
+            not ticket.has_begun and ticket.performance not in chosen for ticket in waiting
+        )
+        return rows
 
     def _work(self, rows: Sequence[Row]) -> None:
         """One batch, and what follows from it for each of its texts."""
         owners = {row.performance: None for row in rows}
         tickets = [ticket for ticket in list(self._tickets) if ticket.performance in owners]
-        started = time.monotonic()
+        started, self._passed_over = time.monotonic(), self._left_out
         self._metrics.running.set(len(rows))
         self._metrics.batch_rows.observe(len(rows))
         try:

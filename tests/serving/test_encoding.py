@@ -52,6 +52,13 @@ def test_a_whole_file_knows_its_length(name: str) -> None:
     assert soundfile.info(io.BytesIO(encode(name, 5000, whole=True))).duration == pytest.approx(2, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "wav", "pcm"])
+def test_a_stream_is_handed_out_as_it_is_made(name: str) -> None:
+    encoder = Encoder(name, 16_000, whole=False)
+    made = [encoder.push(TONE[:16_000]), encoder.push(TONE[16_000:]), encoder.finish()]
+    assert len(made[0]) > sum(map(len, made)) / 10, "after half of the samples"
+
+
 def test_a_wav_stream_can_be_read() -> None:
     samples, rate = soundfile.read(io.BytesIO(encode("wav", 5000, whole=False)), dtype="float32")
     assert rate == 16_000

@@ -281,7 +281,7 @@ def test_a_worker_that_cannot_go_on(when: str) -> None:
         engine.fail = RuntimeError("broken for good")
         answers = [speak(client).status_code for _ in range(6)]
         assert set(answers) == ({503} if when == "warming" else {500, 503})
-        assert died.is_set()
+        wait_for(died.is_set)
         assert client.get("/health").status_code == client.get("/ready").status_code == 503
 
 

@@ -43,6 +43,11 @@ def test_who_goes_first(texts: list[Text], expected: str) -> None:
     assert order(*texts, most=1) == [expected]
 
 
+def test_first_pieces_that_were_passed_over_come_next() -> None:
+    texts: Any = [Text("playing", 1, until=101), Text("new", 99)]
+    assert [row.text for row in next_rows(texts, 1, NOW, 0.0)] == ["new"]
+
+
 def test_each_gets_a_piece_before_any_gets_two() -> None:
     assert order(Text("a", 1), Text("b", 2), Text("c", 3)) == ["a", "b", "c", "a"]
     assert order(Text("a", 1)) == ["a", "a", "a"]
