@@ -1,6 +1,7 @@
 """How long does one decoding step take, how close is that to the memory's bandwidth, and how long do the peers take?
 
     python -m benchmarks.decode_step [--sizes small large] [--batches 1] [--contexts 400 900] [--peers …]
+        [--dtypes bfloat16 int8]
 
 A step is the network, the head and the sampling at the default temperature. A call decodes the last tokens of a context
 of that many positions; ours is one program, PyTorch's a loop. All read their cache up to there.
@@ -18,6 +19,7 @@ import numpy as np
 from bark_jax import Bark, BarkConfig, bench
 from bark_jax.bench import Row
 from bark_jax.measuring import reader
+from bark_jax.settings import Settings
 from benchmarks import peers
 from benchmarks.harness import interleaved, record
 
@@ -38,8 +40,9 @@ def measure(
         seconds = interleaved({MEMORY: read, **calls}, rounds)
         bandwidth = size / statistics.median(seconds.pop(MEMORY))
         for row in peers.summary(seconds):
+            own = getattr(contestants[row["implementation"]], "bark", bark)
             step = bench.step_row(
-                getattr(bark, stage), stage, bark.config, row["s"] / steps, bandwidth, batch=batch, context=context
+                getattr(own, stage), stage, bark.config, row["s"] / steps, bandwidth, batch=batch, context=context
             )
             competitor = {"implementation": row["implementation"], "ours/this": row["ours/this"]}
             rows.append(step | competitor | {"memory GB/s": bandwidth / 1e9})
@@ -47,11 +50,16 @@ def measure(
 
 
 def run(
-    size: str, *, batches: Sequence[int], contexts: Sequence[int], names: Sequence[str], dtype: str | None, out: Path
-) -> None:
+    size: str, *, batches: Sequence[int], contexts: Sequence[int], names: Sequence[str], dtype: str | None, out: Path,
+    dtypes: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Measure and record one size."""
     bark = Bark.from_config(BarkConfig.preset(size), jax.random.key(0), dtype=dtype)
     contestants = peers.enter(bark, size, names, out)
+    settings = Settings.defaults(bark.config).replace(allow_early_stop=False)
+    for other in dtypes:  # the same weights, rounded
+        held = Bark.from_config(bark.config, jax.random.key(0), dtype=other)
+        contestants[f"{peers.OURS} {other}"] = peers.Ours(held, settings)
     rows: list[Row] = []
     for batch, context in itertools.product(batches, contexts):
         rows += measure(bark, contestants, batch=batch, context=context)
@@ -65,13 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", nargs="+", default=["small", "large"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64] if accelerator else [1])
+    parser.add_argument("--dtypes", nargs="*", default=[], help="of ours to measure too, as further implementations")
     parser.add_argument("--contexts", nargs="+", type=int, default=[400, 900])
     peers.add_options(parser)
     chosen = parser.parse_args(arguments)
     for size in chosen.sizes:
         run(
             size, batches=chosen.batches, contexts=chosen.contexts, names=chosen.peers, dtype=chosen.dtype,
-            out=chosen.out,
+            out=chosen.out, dtypes=chosen.dtypes,
         )  # fmt: skip
         peers.release()
 

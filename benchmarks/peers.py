@@ -20,6 +20,7 @@ import numpy as np
 
 from bark_jax import Bark, BarkConfig, Settings, Voice, bench
 from bark_jax.bench import Row
+from bark_jax.models.parameters import held_dtype
 from bark_jax.stages.coarse import generate_coarse
 from bark_jax.stages.coarse_plan import coarse_steps
 from bark_jax.stages.codec import decode_codes
@@ -210,7 +211,7 @@ def gather(bark: Bark, names: Sequence[str], *, context: int = 400) -> tuple[dic
             rows.append({"implementation": name, "note": reason(error)})
             continue
         rows.append({"implementation": name, **errors, "note": _about(peer)})
-        if jnp.dtype(bark.semantic.dtype) == jnp.float32 and max(errors.values()) > TOLERANCE:
+        if held_dtype(bark.semantic) == jnp.float32 and max(errors.values()) > TOLERANCE:
             raise SystemExit(f"{name} does not compute what {OURS} does: relative errors {errors}")
         peers[name] = peer
     return peers, rows
@@ -252,7 +253,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def label(size: str, bark: Bark) -> Row:
     """The columns that say which model was measured."""
-    return {"size": size, "dtype": str(jnp.dtype(bark.semantic.dtype))}
+    return {"size": size, "dtype": str(held_dtype(bark.semantic))}
 
 
 def summary(seconds: Mapping[str, Sequence[float]]) -> list[Row]:
