@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from bark_jax import Bark, BarkConfig, kernels
+from bark_jax.models.gpt import GPT
+from bark_jax.models.random_networks import random_network
 from bark_jax.policy import PLAIN, Policy
 
 ROOT = Path(__file__).parents[1]
@@ -134,3 +136,21 @@ def test_no_byte_outside_the_arrays_is_touched(tmp_path: Path) -> None:
     subprocess.run([compiler, *flags, *include, str(source), "-o", str(program)], check=True, timeout=300)
     done = subprocess.run([str(program)], check=True, timeout=300, capture_output=True, text=True)
     assert done.stdout.startswith("products: ")
+
+
+@needs_library
+def test_no_bfloat16_table_is_widened_whole() -> None:
+    """Tokens, positions and the live rows of the head are picked first."""
+    gpt = random_network(BarkConfig.tiny(), "coarse", jax.random.key(0), param_dtype="bfloat16")
+    tokens, policy = jnp.array([3, 300]), Policy.of(gpt)
+
+    def run(gpt: GPT, tokens: jax.Array, policy: Policy) -> tuple[jax.Array, jax.Array]:
+        x = gpt.embed(tokens, policy) + gpt._positions(tokens, policy)
+        return x, gpt.logits(x, tokens[0], 64, policy)
+
+    jitted = jax.jit(run, static_argnums=2)
+    rows = {gpt.config.input_vocab, gpt.config.output_vocab, gpt.config.block_size}
+    text = jitted.lower(gpt, tokens, policy).compile().as_text()
+    assert not any(f"f32[{count},{gpt.config.width}]" in text for count in rows)
+    for made, plain in zip(jitted(gpt, tokens, policy), jitted(gpt, tokens, PLAIN), strict=True):
+        np.testing.assert_allclose(made, plain, rtol=1e-5, atol=1e-6)

@@ -17,7 +17,7 @@ from bark_jax.config import GPTConfig
 from bark_jax.models import attention
 from bark_jax.models.attention import KVCache, LayerCache
 from bark_jax.models.initialisers import draw_transformer
-from bark_jax.models.layers import Block, LayerNorm, Linear, normalise, project, repeat_rows
+from bark_jax.models.layers import Block, LayerNorm, Linear, normalise, project, repeat_rows, rows_of
 from bark_jax.models.quantised import scales_for, vector_dtype
 from bark_jax.policy import PLAIN, Policy
 
@@ -45,9 +45,9 @@ class GPT(nnx.Module):
         self.dtype = dtype
         draw_transformer(self, config.layers, rngs)
 
-    def embed(self, tokens: Array) -> Array:
+    def embed(self, tokens: Array, policy: Policy = PLAIN) -> Array:
         """Token ids [...] → embeddings without positions, float32 [..., C]."""
-        embedded = self.token_embedding[...][tokens].astype(jnp.float32)
+        embedded = rows_of(self.token_embedding[...], lambda table: table[tokens], policy).astype(jnp.float32)
         scales = self.token_embedding_scales
         return embedded if scales is None else embedded * scales[...][tokens][..., None]
 
@@ -84,7 +84,7 @@ class GPT(nnx.Module):
         logits: feed the prompt's last token to `step` instead.
         """
         slots, heads = jnp.arange(x.shape[1]), self.config.heads
-        x = x + self._positions(jnp.maximum(slots - start[:, None], 0))
+        x = x + self._positions(jnp.maximum(slots - start[:, None], 0), policy)
         layers = []
         for number, block in enumerate(self.blocks, 1):
             qkv = block.qkv(x, policy)
@@ -103,7 +103,7 @@ class GPT(nnx.Module):
         start [B] int32. Returns the normalised hidden state [B, C] (for `logits`) and the cache with the token in it.
         weights: a list that each layer's attention weights, float32 [B, H, S], are appended to.
         """
-        x = repeat_rows((x + self._positions(slot - start))[:, None], policy.step_rows)  # [B, 1 or more, C]
+        x = repeat_rows((x + self._positions(slot - start, policy))[:, None], policy.step_rows)  # [B, 1 or more, C]
         visible = attention.visible_slots(cache, self.config.heads, slot, start, policy)
         layers = []
         for block, *layer in zip(self.blocks, cache.keys, cache.values, strict=True):
@@ -122,7 +122,9 @@ class GPT(nnx.Module):
         """Float32 logits of hidden states [..., C]: all [..., V], or `count` vocabulary entries from `first` on."""
 
         def rows(of: Array) -> Array:
-            return of if count is None else jax.lax.dynamic_slice_in_dim(of, first, count)
+            if count is None:
+                return of
+            return rows_of(of, lambda table: jax.lax.dynamic_slice_in_dim(table, first, count), policy)
 
         scales = self.head.weight_scales
         return project(
@@ -136,8 +138,8 @@ class GPT(nnx.Module):
             rules.layers, batch, rules.heads, length, rules.width // rules.heads, self.dtype, policy
         )
 
-    def _positions(self, positions: Array) -> Array:
-        return self.position_embedding[...][positions].astype(jnp.float32)
+    def _positions(self, positions: Array, policy: Policy = PLAIN) -> Array:
+        return rows_of(self.position_embedding[...], lambda table: table[positions], policy).astype(jnp.float32)
 
 
 def _stack(layers: list[LayerCache]) -> KVCache:

@@ -8,6 +8,7 @@ autocast. Modules are pure: nothing is mutated in a forward pass.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,16 @@ def project(
         precision=precision(dtype), preferred_element_type=jnp.float32,
     )  # fmt: skip
     return y if scales is None else y * scales
+
+
+def rows_of(table: Array, take: Callable[[Array], Array], policy: Policy = PLAIN) -> Array:
+    """Rows that `take` picks from a table [V, C].
+
+    XLA for CPUs would first widen all of a bfloat16 table, so its bits are picked where nothing is differentiated.
+    """
+    if policy.kernels and table.dtype == jnp.bfloat16:
+        return jax.lax.bitcast_convert_type(take(jax.lax.bitcast_convert_type(table, jnp.uint16)), jnp.bfloat16)
+    return take(table)
 
 
 class LayerNorm(nnx.Module):

@@ -132,7 +132,7 @@ def prefill(
     count = jnp.asarray(plan.coarse_count)[:, state.step // config.coarse.window]  # [B]
     begin = count.max() - count
     ids = prompt(config, plan, state, length + 1)
-    cache = gpt.prefill(gpt.embed(ids[:, :length]), begin, cache_length(config), policy)
+    cache = gpt.prefill(gpt.embed(ids[:, :length], policy), begin, cache_length(config), policy)
     last = config.coarse.max_semantic + count.max()
     token = jax.lax.dynamic_index_in_dim(ids, last, axis=1, keepdims=False)
     return state._replace(cache=cache, start=begin, slot=last, token=token)

@@ -48,7 +48,9 @@ def decode_step(gpt: GPT, state: Decoding[Kept], sample: Sample, observe: Observ
     """One token per row."""
     assert state.cache is not None, "prefill first"
     weights: list[Array] | None = [] if "attention" in state.outputs else None
-    hidden, cache = gpt.step(gpt.embed(state.token), state.cache, state.slot, state.start, policy, weights=weights)
+    hidden, cache = gpt.step(
+        gpt.embed(state.token, policy), state.cache, state.slot, state.start, policy, weights=weights
+    )
     sampled = sample(hidden, state)
     token, kept = observe(state, sampled)
     made = {"hidden": hidden, **sampled.outputs}

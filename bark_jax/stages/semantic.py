@@ -135,9 +135,9 @@ def _capacity(rules: SemanticConfig) -> int:
     return math.ceil(rules.max_new / SEGMENT) * SEGMENT
 
 
-def prompt(gpt: GPT, text: Array, history: Array) -> Array:
+def prompt(gpt: GPT, text: Array, history: Array, policy: Policy = PLAIN) -> Array:
     """Text ids and history, int32 [B, P], share their positions: the sum of both embeddings, float32 [B, P, C]."""
-    return gpt.embed(text) + gpt.embed(history)
+    return gpt.embed(text, policy) + gpt.embed(history, policy)
 
 
 def prefill(
@@ -146,7 +146,7 @@ def prefill(
     """The state before the first step, from text ids and history, int32 [B, max_text] each (see `prompt_rows`)."""
     batch, steps = len(text), _capacity(rules)
     nothing = jnp.zeros(batch, jnp.int32)
-    cache = gpt.prefill(prompt(gpt, text, history), nothing, cache_length(rules), policy)
+    cache = gpt.prefill(prompt(gpt, text, history, policy), nothing, cache_length(rules), policy)
     tokens = jnp.full((batch, steps), rules.pad, jnp.int32)
     return Decoding(
         cache=cache, start=nothing, slot=jnp.int32(rules.max_text), token=nothing + rules.infer, step=jnp.int32(0),
