@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bark_jax import Bark, BarkConfig, kernels
+from bark_jax.models.attention import attend
 from bark_jax.models.gpt import GPT
 from bark_jax.models.random_networks import random_network
 from bark_jax.policy import PLAIN, Policy
@@ -69,6 +70,26 @@ def test_extreme_values(dtype: str) -> None:
         np.testing.assert_allclose(made, wanted, rtol=0, atol=1e-38)  # the processor may flush what is not normal
     integers = np.tile(np.array([CODES.min, CODES.max], np.int8), (3, 40))
     np.testing.assert_array_equal(kernels.multiply(jnp.full((1, 80), 2.0), jnp.asarray(integers)), np.full((1, 3), -80))
+
+
+@needs_library
+def test_attention_is_the_plain_one_and_reads_what_is_visible() -> None:
+    """Any widths, whole and partial ranges, single slots; what is not visible may be NaN."""
+    rng = np.random.default_rng(2)
+    for rows, slots, width in [(1, 1, 1), (3, 5, 64), (12, 130, 64), (4, 33, 32), (2, 70, 19), (5, 9, 100)]:
+        q = rng.standard_normal((rows, width), np.float32)
+        keys, values = 3 * rng.standard_normal((2, rows, slots, width), np.float32)
+        first = rng.integers(0, slots, rows)
+        last = rng.integers(first, slots)
+        place = np.arange(slots)
+        visible = (place >= first[:, None]) & (place <= last[:, None])
+        wanted = attend(*map(jnp.asarray, (q[:, None], keys, values, visible[:, None])))[:, 0]
+        hidden = np.where(visible[..., None], 0, np.nan).astype(np.float32)
+        arguments = [jnp.asarray(x) for x in (q, keys + hidden, values + hidden, visible)]
+        made = kernels.attend(*arguments)
+        np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-5)
+        alone = kernels.attend(*(x[-1:] for x in arguments))
+        np.testing.assert_array_equal(alone, made[-1:])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Products of few rows with a large matrix, in C++ where the installation has it (`products.cc`), else in plain JAX.
+"""Products of few rows with a large matrix, and attention of single queries: in C++ (`products.cc`), or in plain JAX.
 
 Axes: M rows, I inputs, O outputs.
 
@@ -17,7 +17,7 @@ from jax import Array
 
 ROWS = 16  # at most: with more, XLA's own products are as fast
 DTYPES = ("float32", "bfloat16", "int8")  # of weights
-_TARGET = "bark_jax_project"
+_PROJECT, _ATTEND = "bark_jax_project", "bark_jax_attend"
 _INSTRUCTIONS = ("portable", "AVX2", "AVX-512")  # by bark_jax_width()
 
 
@@ -39,8 +39,24 @@ def multiply(x: Array, weight: Array, scales: Array | None = None) -> Array:
     if x.dtype != jnp.float32 or scales.dtype != jnp.float32 or weight.dtype not in DTYPES:
         raise ValueError(f"no product of {x.dtype} and {weight.dtype} with scales in {scales.dtype}")
     result = jax.ShapeDtypeStruct((x.shape[0], weight.shape[0]), jnp.float32)
-    product: Array = jax.ffi.ffi_call(_TARGET, result, vmap_method="sequential")(x, weight, scales)
+    product: Array = jax.ffi.ffi_call(_PROJECT, result, vmap_method="sequential")(x, weight, scales)
     return product
+
+
+def attend(q: Array, keys: Array, values: Array, visible: Array) -> Array:
+    """Attention of one query for each row over its visible slots; the others are not read.
+
+    q [R, D], keys and values [R, S, D], float32; visible [R, S], bool, at least one slot in each row → float32 [R, D].
+    `models.attention.attend` is the definition. Raises ValueError for what does not fit.
+    """
+    rows, slots, width = keys.shape
+    if q.shape != (rows, width) or values.shape != keys.shape or visible.shape != (rows, slots):
+        raise ValueError(f"no attention of q {q.shape} over {keys.shape} and {values.shape}, visible {visible.shape}")
+    if {q.dtype, keys.dtype, values.dtype} != {jnp.dtype(jnp.float32)} or visible.dtype != bool:
+        raise ValueError(f"no attention of {q.dtype} over {keys.dtype} and {values.dtype}, visible in {visible.dtype}")
+    result = jax.ShapeDtypeStruct(q.shape, jnp.float32)
+    attended: Array = jax.ffi.ffi_call(_ATTEND, result, vmap_method="sequential")(q, keys, values, visible)
+    return attended
 
 
 def available() -> bool:
@@ -62,8 +78,8 @@ def _load() -> ctypes.CDLL | str:
         return "no compiler was there when this package was installed"
     try:
         library = ctypes.CDLL(str(found[0]))
-        target = jax.ffi.pycapsule(library[_TARGET])
-        jax.ffi.register_ffi_target(_TARGET, target, platform="cpu")
+        for name in (_PROJECT, _ATTEND):
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library[name]), platform="cpu")
     except Exception as error:  # of another JAX, or another machine: plain JAX serves
         return f"{found[0].name} does not load: {str(error).strip().partition(chr(10))[0]}"
     return library

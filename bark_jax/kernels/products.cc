@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -252,7 +254,95 @@ ffi::Error project(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::AnyBuffer
   return ffi::Error::InvalidArgument("weights are float32, bfloat16 or int8");
 }
 
+// Attention of one query over the slots that it sees, all others of the cache unread.
+struct Attention {
+  const float* queries;  // [rows, width]
+  const float* keys;     // [rows, slots, width]
+  const float* values;   // [rows, slots, width]
+  const bool* visible;   // [rows, slots]
+  float* y;              // [rows, width]
+  int64_t rows, slots, width;
+};
+
+// y[d … d + K · N) = Σ weights[s] · values[s, d …), from slot first on.
+template <int N, int K>
+INLINE void average(const float* weights, const float* values, int64_t count, int64_t width, float total, float* y) {
+  Floats<N> sums[K] = {};
+  for (int64_t s = 0; s < count; ++s)
+    UNROLL for (int k = 0; k < K; ++k) sums[k] += load<Floats<N>>(values + s * width + k * N) * weights[s];
+  UNROLL for (int k = 0; k < K; ++k) {
+    const Floats<N> mean = sums[k] / total;
+    std::memcpy(y + k * N, &mean, sizeof mean);
+  }
+}
+
+template <int N>
+INLINE void attend(const Attention& a, int64_t row) {
+  const bool* visible = a.visible + row * a.slots;
+  const bool* end = visible + a.slots;
+  const int64_t first = std::find(visible, end, true) - visible;
+  if (first == a.slots) {  // no slot at all: nothing that is read by anyone
+    std::fill_n(a.y + row * a.width, a.width, 0.0f);
+    return;
+  }
+  int64_t last = a.slots;
+  while (!visible[last - 1]) --last;
+  const int64_t count = last - first, begin = (row * a.slots + first) * a.width;
+  static thread_local std::vector<float> weights;
+  weights.resize(count);
+  best<float>()({a.queries + row * a.width, a.keys + begin, nullptr, weights.data(), 1, a.width, count}, 0, count);
+  const float scale = 1 / std::sqrt(float(a.width));
+  float largest = -INFINITY, total = 0;
+  for (int64_t s = 0; s < count; ++s)
+    if (visible[first + s]) largest = std::max(largest, weights[s] * scale);
+  for (int64_t s = 0; s < count; ++s)
+    total += weights[s] = visible[first + s] ? std::exp(weights[s] * scale - largest) : 0;
+  const float* values = a.values + begin;
+  float* y = a.y + row * a.width;
+  int64_t d = 0;
+  for (; d + 4 * N <= a.width; d += 4 * N) average<N, 4>(weights.data(), values + d, count, a.width, total, y + d);
+  for (; d + N <= a.width; d += N) average<N, 1>(weights.data(), values + d, count, a.width, total, y + d);
+  for (; d < a.width; ++d) {
+    float sum = 0;
+    for (int64_t s = 0; s < count; ++s) sum += values[s * a.width + d] * weights[s];
+    y[d] = sum / total;
+  }
+}
+
+void attend_plain(const Attention& a, int64_t row) { attend<4>(a, row); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) void attend_avx2(const Attention& a, int64_t row) { attend<8>(a, row); }
+#endif
+
+ffi::Error attend_all(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> q, ffi::Buffer<ffi::F32> keys,
+                      ffi::Buffer<ffi::F32> values, ffi::Buffer<ffi::PRED> visible,
+                      ffi::Result<ffi::Buffer<ffi::F32>> y) {
+  const auto of = keys.dimensions(), seen = visible.dimensions();
+  if (of.size() != 3 || seen.size() != 2 || seen[0] != of[0] || seen[1] != of[1] ||
+      values.element_count() != keys.element_count() || int64_t(q.element_count()) != of[0] * of[2] ||
+      y->element_count() != q.element_count())
+    return ffi::Error::InvalidArgument("shapes do not fit");
+  const Attention a{q.typed_data(), keys.typed_data(), values.typed_data(), visible.typed_data(), y->typed_data(),
+                    of[0], of[1], of[2]};
+  auto run = attend_plain;
+#if defined(__x86_64__)
+  if (width() >= 1) run = attend_avx2;
+#endif
+  parallel(pool, a.rows, [&](int64_t row) { run(a, row); });
+  return ffi::Error::Success();
+}
+
 }  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(bark_jax_attend, attend_all,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::PRED>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(bark_jax_project, project,
                               ffi::Ffi::Bind()

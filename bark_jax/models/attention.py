@@ -22,6 +22,7 @@ from jax import Array
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.typing import DTypeLike
 
+from bark_jax import kernels
 from bark_jax.policy import PLAIN, Policy
 
 _MASKED = -1e30  # finite, so that a padded query with no visible key stays free of NaN
@@ -80,6 +81,8 @@ def cached(
         attended, weights = _attend(jnp.where(own, q, 0), *cache, visible, scale=(q.shape[2] // heads) ** -0.5)
         return jnp.where(own, attended, 0).sum(1, keepdims=True), cache, weights
     attended, weights = _attend(q, *cache, visible)
+    if policy.kernels and q.dtype == jnp.float32:  # the same; what is not used above is not computed
+        attended = kernels.attend(q[:, 0], *cache, visible[:, 0])[:, None]
     return _join(attended, heads), cache, weights.reshape(-1, heads, weights.shape[-1])
 
 
