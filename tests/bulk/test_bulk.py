@@ -72,7 +72,7 @@ def test_csv_and_parquet_are_the_same_rows() -> None:
 
 @pytest.mark.parametrize(("name", "data"), [("x.txt", b""), ("x.parquet", b"no"), ("x.csv", b"\xff")])
 def test_lists_that_cannot_be_read(name: str, data: bytes) -> None:
-    with pytest.raises(FileError, match="cannot read"):
+    with pytest.raises(FileError, match=r"cannot read|needs pyarrow"):
         read_rows(name, data)
 
 
