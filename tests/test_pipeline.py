@@ -231,7 +231,7 @@ def test_a_long_text_loses_its_end_with_a_warning(bark: Bark) -> None:
         (lambda b: b.encode(np.zeros(0)), AudioError, "row of float samples"),
         (lambda b: b.encode(np.zeros(99, np.int16)), AudioError, "int16"),
         (lambda b: b.encode(np.array([0, np.nan])), AudioError, "finite"),
-        (lambda b: b.from_config(b.config, jax.random.key(0), dtype="int8"), ValueError, "int8"),
+        (lambda b: b.from_config(b.config, jax.random.key(0), dtype="int4"), ValueError, "int4"),
     ],
 )
 def test_bad_input_is_named(bark: Bark, call: object, error: type[Exception], message: str) -> None:
