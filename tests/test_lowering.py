@@ -63,7 +63,8 @@ def run_semantic(network: Any, config: BarkConfig, batch: int, policy: Policy) -
 
 def run_scoring(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
     texts = [np.zeros(9, np.int32)] * batch
-    scoring.score_semantic(network, config, texts, texts, [None] * batch, policy)
+    for score in (scoring.score_semantic, scoring.attention_to_text):
+        score(network, config, texts, texts, [None] * batch, policy)
 
 
 def run_coarse(network: Any, config: BarkConfig, batch: int, policy: Policy) -> None:
