@@ -176,7 +176,7 @@ class Engine:
         network = self.networks[stage]
         held = [network] if self.offload else list(self.networks.values())
         clip = clip_bytes(self.config, stage, getattr(network, "dtype", "float32"), self.policy)
-        weights = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
+        weights = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(held))  # shapes alone hold nothing
         parts = self.mesh.shape[DATA] if self.mesh else 1
         return batch_that_fits(device, count, stage=stage, weights=weights, clip=clip, devices=parts)
 

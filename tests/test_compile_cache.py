@@ -76,6 +76,7 @@ def test_the_switch(
         raise CheckpointError("seen enough")
 
     asked: list[Path] = []
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setattr(compile_cache, "enable", asked.append)
     monkeypatch.setattr(Bark, "from_pretrained", refuse)
     assert main([*command, "--model", "random:tiny", *switch]) == 4

@@ -13,6 +13,7 @@ from bark_jax import Bark
 from bark_jax.checkpoint import write_checkpoint
 from bark_jax.models.layers import Linear, project
 from bark_jax.models.parameters import map_parameters, parameters
+from bark_jax.policy import Policy
 from bark_jax.text import builtin_tokenizer
 from bark_jax.training import LoraConfig, TrainConfig, Trainer, TrainingError, TrainState
 from bark_jax.training.lora import DOWN, UP, merge, start_adapters, target_paths
@@ -28,9 +29,9 @@ class Adapted(nnx.Module):
     def __init__(self, linear: Linear, down: jax.Array, up: jax.Array) -> None:
         self.linear, self.down, self.up = linear, nnx.Param(down), nnx.Param(up)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, policy: Policy) -> jax.Array:
         change = project(project(x, self.down[...], jnp.float32), self.up[...], jnp.float32)
-        return self.linear(x) + LORA.alpha / LORA.rank * change
+        return self.linear(x, policy) + LORA.alpha / LORA.rank * change
 
 
 def trained(stage: str, network: Any, steps: int = 5) -> tuple[Trainer, TrainState, dict[str, jax.Array]]:

@@ -362,9 +362,9 @@ def test_lines_of_csv_that_cannot_be_used(sources: Path, tmp_path: Path, line: s
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "the line is not a JSON object"),
-        ("[1]", "the line is not a JSON object"),
-        ("[" * 100_000, "the line is not a JSON object"),
+        ("{", "the line is not of the table's format"),
+        ("[1]", "the line is not of the table's format"),
+        ("[" * 100_000, "the line is not of the table's format"),
         ('{"text": "Text"}', "the line names no recording"),
         ('{"file": [], "text": "Text"}', "the name of the recording is []"),
         ('{"file": "clip1.wav"}', "there is no transcript"),
