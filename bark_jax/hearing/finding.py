@@ -11,6 +11,7 @@ from bark_jax.config import BarkConfig
 from bark_jax.errors import InputError
 from bark_jax.hearing.names import HUBERT, QUANTIZERS, language_of
 from bark_jax.hub import download
+from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.loading import converter
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bark_jax.training.semantic_tokens import SemanticTokenizer
 
 HUBERT_REPOSITORY = "facebook/hubert-base-ls960"
-CLUSTERS = "semantic_tokens.npz"  # of a model that was trained with its own
 
 
 def find_hubert(spec: str | Path, *, progress: bool = True) -> "HubertTokenizer":
@@ -56,13 +56,13 @@ def find_tokenizer(model: Path | None, config: BarkConfig, hubert: str | Path = 
     """
     from bark_jax.training.semantic_tokens import KMeansTokenizer
 
-    if model is not None and (model / CLUSTERS).is_file():
-        return KMeansTokenizer.load(model / CLUSTERS)
+    if model is not None and (model / SEMANTIC_CLUSTERS).is_file():
+        return KMeansTokenizer.load(model / SEMANTIC_CLUSTERS)
     published = BarkConfig.small().semantic
     if (config.semantic.vocab, config.semantic.rate_hz) != (published.vocab, published.rate_hz):
         raise InputError(
-            f"this model has {config.semantic.vocab} semantic tokens and no {CLUSTERS}: nothing is known of how they "
-            "come from recordings"
+            f"this model has {config.semantic.vocab} semantic tokens and no {SEMANTIC_CLUSTERS}: nothing is known of "
+            "how they come from recordings"
         )
     try:
         return find_hubert(hubert)
