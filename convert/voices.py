@@ -1,5 +1,6 @@
 """The voices that come with a source: all that can be used, with a warning that names the others."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,18 +91,21 @@ def _read(folder: Path, name: str, source: Any, config: BarkConfig) -> Voice:
         return Voice.load(inside(folder, source), config)
     if not isinstance(source, dict):
         raise ConversionError(f"{_INDEX} must name its {', '.join(PROMPTS)}")
-    paths = {prompt: _inside(folder, source[prompt]) for prompt in PROMPTS if prompt in source}
+    paths = {prompt: _inside(folder, source[prompt], name) for prompt in PROMPTS if prompt in source}
     there = {prompt: path for prompt, path in paths.items() if path.exists()}
     if not there:
         raise ConversionError("the files are not there")
     return Voice.from_arrays({prompt: read_npy(path) for prompt, path in there.items()}, config, name=name)
 
 
-def _inside(folder: Path, path: object) -> Path:
-    """The file of the folder that an index names, with slashes or backslashes."""
+def _inside(folder: Path, path: object, voice: str) -> Path:
+    """The file that an index names, with slashes or backslashes, from the folder or from that of the voice."""
     as_written = inside(folder, path)
-    slashed = inside(folder, _slashes(path)) if isinstance(path, str) else as_written
-    return slashed if slashed.exists() else as_written
+    if not isinstance(path, str):
+        return as_written
+    starts = ("", f"{_EMBEDDINGS}/", f"{_EMBEDDINGS}/{voice}/../")
+    others = [inside(folder, os.path.normpath(start + _slashes(path))) for start in starts]
+    return next((other for other in others if other.exists()), as_written)
 
 
 def _slashes(path: str) -> str:

@@ -45,6 +45,8 @@ print(code, "jax" in sys.modules, file=sys.stderr)
         (["say", "Hello", "--pieces", __file__, "--model", "nano"], 3),
         (["say", "Hello", "--speaker", "AN:NA=eve", "--model", "nano"], 2),
         (["say", "\U0001f44d", "--model", "nano"], 2),
+        (["say", "Hello [pause 61] there", "--model", "nano"], 2),
+        (["say", 'Hello <break time="2min"/> there', "--model", "nano"], 2),
         (["voices", "show", "nobody"], 2),
         (["bench", "--model", "nanoo"], 4),
         (["bench", "--seconds", "-1"], 2),

@@ -19,6 +19,7 @@ from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
 from bark_jax.settings import Settings
 from bark_jax.speech.cleaning import clean
+from bark_jax.speech.marks import check_marks
 from bark_jax.text import normalize
 from bark_jax.voices.library import voice_file
 
@@ -78,6 +79,7 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     text, settings = read_text(options), chosen_settings(options)
     normalize(text)  # complain of an empty one
+    check_marks(text)
     if options.output is None and not (options.stream or options.play):
         options.output = DEFAULT_OUTPUT
     _check(options, settings)

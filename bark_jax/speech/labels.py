@@ -12,11 +12,13 @@ from bark_jax.speech.marks import find_marks
 from bark_jax.text import TextError, TextWarning, compose, name_all
 
 _COLON = re.compile("[:：]")
-_BULLET = re.compile(r"\s*(?:(?:[-–—•+*>]|\d{1,3}[.)])\s+)+")
+_BULLET = re.compile(r"^\s*(?:(?:[-–—•+*>]|\d{1,3}[.)])\s+)+")
 _ASIDE = re.compile(r"(?<=\S)\s*[(（\[](?P<aside>[^()（）\[\]]*)[)）\]](?P<behind>[*_\s]*)$")
 _DRESS = "*_~[](){}\"'«»“”„‘’ \t"  # around a name
 _CLOSERS = re.compile(r"\s*[\])}]")  # of a bracket that was opened before the name: "[Anna:] Hi."
 _TIME = re.compile(r"[\[(]?\b\d{1,2}(?::\d\d){1,2}(?:[.,]\d+)?\b[\])]?")
+_CLAUSE = re.compile(r"[,;–—]|\s-\s")
+_FEW = 3  # words between a name and a colon
 _EMPHASIS = re.compile(r"\s*[*_]{1,3}(?=\s|$)")  # that closes behind the colon
 _LABEL = re.compile(
     r"^[ \t]*(?:[-–—•+*>][ \t]+)?(?P<dress>[*_\[]*)(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,2})[\]*_]*"
@@ -70,6 +72,14 @@ def read_label(line: str, known: Mapping[str, str]) -> Line | None:
         if speaker := find_speaker(name.strip(_DRESS), known):
             return Line(speaker, how, _EMPHASIS.sub("", rest[0], count=1) if set(head) & set("*_") else rest[0])
     return None
+
+
+def almost_label(line: str, known: Mapping[str, str]) -> str | None:
+    """What may or may not be a label: "Anna, whispering: Hi." is said by Anna or to her. None for another line."""
+    head, *rest = _COLON.split(line, maxsplit=1)
+    name, *words = _CLAUSE.split(_BULLET.sub("", head, count=1), maxsplit=1)
+    few = rest and words and len(words[0].split()) <= _FEW
+    return f"{head.strip()}:" if few and find_speaker(name.strip(_DRESS), known) else None
 
 
 def _without_asides(head: str) -> Iterator[tuple[str, str]]:

@@ -66,6 +66,13 @@ def find_marks(text: str) -> list[re.Match[str]]:
     return found
 
 
+def check_marks(text: str) -> None:
+    """Raises TextError for a pause of more than a minute."""
+    voices: list[str | None] = [None]
+    for match in find_marks(text):
+        _meaning(match, voices)
+
+
 def read_marks(text: str) -> Iterator[str | Mark]:
     """Texts and what stands between them, in order. Warns with TextWarning, once, naming the tags that are ignored.
 

@@ -22,7 +22,7 @@ from itertools import zip_longest
 from numbers import Integral, Real
 
 from bark_jax.settings import SettingsError
-from bark_jax.speech.labels import find_speaker, known_speakers, read_label
+from bark_jax.speech.labels import almost_label, find_speaker, known_speakers, read_label
 from bark_jax.speech.language import ENGLISH, Language, choose_language
 from bark_jax.speech.marks import MAX_PAUSE, Pause, read_marks
 from bark_jax.speech.pieces import Limits, cut
@@ -128,7 +128,8 @@ def write_script(
     `language` is one of `sentences.LANGUAGES`. `count_tokens` is called more than once for a piece. `max_seconds` is by
     estimated rates of reading, and voices differ: the default leaves a margin to the 15.4 s of a clip of Bark's.
 
-    Warns with TextWarning of SSML that is ignored, of what labels have in parentheses, and of speakers without a line.
+    Warns with TextWarning of SSML that is ignored, of what labels have in parentheses, of what is almost a label, and
+    of speakers without a line.
     Raises TextError for a pause that is too long, an unknown language, unusable names, a text with nothing to speak,
     and a character with more than `max_tokens` tokens; SettingsError for limits out of range.
     """
@@ -164,6 +165,8 @@ def _read(text: str, known: Mapping[str, str], pauses: Pauses) -> list[_Passage]
     passages = list(reader.passages("\n".join(compose(text).removeprefix("\ufeff").splitlines())))
     if reader.asides:
         warnings.warn(f"not spoken, being part of a label: {name_all(reader.asides)}", TextWarning, stacklevel=3)
+    if reader.doubtful:
+        warnings.warn(f"read out, not being labels: {name_all(reader.doubtful)}", TextWarning, stacklevel=3)
     texts = close_songs([passage.text for passage in passages])
     return [replace(passage, text=song) for passage, song in zip(passages, texts, strict=True)]
 
@@ -177,6 +180,7 @@ class _Reader:
         self._tagged: str | None = None  # by the `<voice>` around
         self._paragraph = 0
         self.asides: list[str] = []  # "(laughing)", of labels
+        self.doubtful: list[str] = []  # "Anna, whispering:"
 
     def passages(self, text: str) -> Iterator[_Passage]:
         for part in read_marks(text):
@@ -198,6 +202,7 @@ class _Reader:
                 label = read_label(line, self._known)
                 if label is None:
                     speech.append(line)
+                    self.doubtful += filter(None, [almost_label(line, self._known)])
                     continue
                 yield self._passage("\n".join(speech))
                 self._labelled, speech = label.speaker, [label.text]

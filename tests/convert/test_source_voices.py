@@ -71,6 +71,15 @@ def test_an_index_of_windows(
     assert names_of(tmp_path, config) == ["v2/en_speaker_6"]
 
 
+@pytest.mark.parametrize("start", ["speaker_embeddings/", "speaker_embeddings/v2/"])
+def test_an_index_that_starts_at_the_voices(
+    tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig, start: str
+) -> None:
+    paths = write_triple(tmp_path, "v2/en_speaker_6", arrays)
+    write_index(tmp_path, {"v2/en_speaker_6": {prompt: path.removeprefix(start) for prompt, path in paths.items()}})
+    assert names_of(tmp_path, config) == ["v2/en_speaker_6"]
+
+
 @pytest.mark.parametrize("name", ["my voice", "v1.5", "Jörg", "mine/my voice.2"])
 def test_any_name_that_a_file_can_have(
     tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig, name: str

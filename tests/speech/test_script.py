@@ -203,6 +203,15 @@ def test_lines_that_only_look_like_labels_are_text(line: str) -> None:
     assert script(line, speakers=["Anna"]).pieces[0].speaker is None
 
 
+@pytest.mark.parametrize("label", ["Anna, whispering:", "ANNA – quietly:", "- Anna; to Ben:"])
+def test_what_may_or_may_not_be_a_label_is_read_out_with_a_warning(label: str) -> None:
+    with pytest.warns(TextWarning, match="read out, not being labels") as warned:
+        pieces = script(f"Anna: Hi.\n{label} you.\nAnna, I said so yesterday: no.", speakers=["Anna"]).pieces
+    assert label.removeprefix("- ") in str(warned[0].message)
+    assert label in " ".join(piece.text for piece in pieces)
+    assert len(warned) == 1
+
+
 def test_the_names_of_speakers_may_be_composed_or_not() -> None:
     assert script("ZOE\u0308: Hi.", speakers=["Zo\u00eb"]).pieces[0].speaker == "Zo\u00eb"
     assert script("Zo\u00eb: Hi.", speakers=["Zoe\u0308"]).pieces[0].speaker == "Zoe\u0308"
