@@ -24,7 +24,8 @@ from bark_jax.serving.errors import ApiError, describe_invalid
 from bark_jax.serving.metrics import Metrics
 from bark_jax.serving.scheduler import Scheduler
 from bark_jax.serving.service import ClientLeft, Service
-from bark_jax.serving.voices import add_voice, list_voices, remove_voice
+from bark_jax.serving.uploads import add_voice
+from bark_jax.serving.voices import list_voices, remove_voice
 
 _EXPOSED = ("X-Request-Id", "Bark-Seed", "Bark-Audio-Seconds", "Bark-Warnings", "Retry-After")
 _DEFAULTS = ServerConfig()
@@ -79,10 +80,14 @@ def _add_lists(app: FastAPI, service: Service) -> None:
         return {"object": "list", "data": await run_in_threadpool(list_voices, service.frontend)}
 
     @app.post("/v1/audio/voices", status_code=201)
-    async def upload(name: str = Form(max_length=200), file: UploadFile = File()) -> dict[str, Any]:  # noqa: B008
-        """Keep an `.npz` of tokens as a voice, once it is checked against the model."""
-        changes = await run_in_threadpool(add_voice, service.frontend, name, await file.read())
-        return {"id": name, "object": "audio.voice", "name": name, "warnings": changes}
+    async def upload(
+        name: str = Form(max_length=200),
+        consent: bool = Form(default=False),
+        file: UploadFile = File(),  # noqa: B008
+    ) -> dict[str, Any]:
+        """Keep an `.npz` of tokens as a voice, once it is checked, or a recording of somebody who consents."""
+        notes = await add_voice(service, name, await file.read(), consent=consent)
+        return {"id": name, "object": "audio.voice", "name": name, "warnings": notes}
 
     @app.delete("/v1/audio/voices/{name:path}")
     async def delete(name: str) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class SpeechRequest(Strict):
     max_seconds: float | None = Field(default=None, gt=0, description="Of each piece of the text.")
     keep_voice: Literal["fixed", "rolling", "first"] | None = None
     best_of: int | None = Field(default=None, ge=1, le=MAX_TAKES)
+    word_times: bool = Field(default=False, description="Times of words in the last event, or in a batch's answers.")
+    tokens: bool = Field(default=False, description="Tokens in the last event, on one time axis; -1 in pauses.")
     wait: bool = Field(default=False, description="Answer when all is made, with the length in the headers.")
 
     def overrides(self) -> dict[str, Any]:

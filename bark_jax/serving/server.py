@@ -18,16 +18,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Impatient(H11Protocol):
-    """HTTP whose clients have to say within some seconds what they want."""
+    """HTTP whose clients have to say within some seconds what they want, also after an answer."""
 
     patience = 20.0  # seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(self.patience, self._look)
+        self.loop.call_later(self.patience, self._look, self.cycle)
 
-    def _look(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    def on_response_complete(self) -> None:
+        answered = self.cycle
+        super().on_response_complete()  # begins with the next request, if that is there already
+        self.loop.call_later(self.patience, self._look, answered)
+
+    def _look(self, last: Any) -> None:
+        """Close a connection that has brought no request since the last one."""
+        if self.cycle is last and not self.transport.is_closing():
             self.transport.close()
 
 

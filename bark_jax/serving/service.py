@@ -2,22 +2,27 @@
 
 import asyncio
 import contextlib
-import threading
+import logging
 import time
-import warnings
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
+import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from bark_jax.audio import Waveform
 from bark_jax.bark import Bark
 from bark_jax.errors import BarkError
+from bark_jax.hearing.clips import time_speech
+from bark_jax.hearing.word_files import words_json
+from bark_jax.serving.collecting import collecting
 from bark_jax.serving.config import ServerConfig
 from bark_jax.serving.encoding import check_format
 from bark_jax.serving.errors import ApiError
+from bark_jax.serving.logs import log
 from bark_jax.serving.metrics import Metrics
 from bark_jax.serving.requests import SpeechRequest, voice_name
 from bark_jax.serving.scheduler import Scheduler
@@ -26,11 +31,13 @@ from bark_jax.serving.voices import NamedVoices
 from bark_jax.speech import subtitles
 from bark_jax.speech.performing import Performance
 from bark_jax.speech.planning import Job, plan
+from bark_jax.speech.speech import Speech
 from bark_jax.text import TextError
 from bark_jax.voices.errors import VoiceError
 
+T = TypeVar("T")
+
 _MAX_SILENCE = 300.0  # seconds of pause marks in one text
-_WARNINGS = threading.Lock()  # held while warnings are collected: Python has one list of filters for all threads
 
 
 class ClientLeft(Exception):
@@ -65,12 +72,12 @@ class Service:
         self.sample_rate = bark.config.codec.sample_rate
         self.started = int(time.time())
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = asyncio.Lock()
 
     def plan(self, request: SpeechRequest) -> Planned:
         """Check and cut a text. Raises ApiError for all that is wrong with it."""
         self._check(request)
-        with _WARNINGS, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with collecting() as warned:
             try:
                 job = plan(
                     self.frontend, request.input, voice_name(request.voice), request.cast(), request.seed, None,
@@ -80,7 +87,7 @@ class Service:
                 raise self._refusal(error) from error
         if job.script.lead + sum(piece.pause for piece in job.script.pieces) > _MAX_SILENCE:
             raise ApiError(400, f"the pauses of a text may last {_MAX_SILENCE:.0f} s in all", param="input")
-        notes = [self.frontend.without_paths(warning.message) for warning in caught]
+        notes = [self.frontend.without_paths(message) for message in warned]
         if request.instructions:
             notes.insert(0, "instructions are ignored: this model takes none")
         return Planned(request=request, job=job, notes=tuple(notes))
@@ -96,6 +103,20 @@ class Service:
             message = f"input has {len(request.input)} characters; this server takes {self.config.max_characters}"
             raise ApiError(400, message, param="input", code="string_above_max_length")
         check_format(request.response_format, self.sample_rate, request.speed)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Short work of the networks in a thread beside the scheduler's, one at a time.
+
+        Raises BarkError as the work does, and ApiError for what it should not raise.
+        """
+        async with self._beside:
+            try:
+                return await run_in_threadpool(work)
+            except BarkError:
+                raise
+            except Exception as error:
+                log("work beside the batches failed", level=logging.ERROR, error=error)
+                raise ApiError(500, "the model failed; the server's log has more") from error
 
     def _refusal(self, error: BarkError) -> ApiError:
         param = "input" if isinstance(error, TextError) else "voice" if isinstance(error, VoiceError) else None
@@ -189,6 +210,28 @@ class Listener:
             )
             for said in self.ticket.performance.pieces
         )
+
+    async def extras(self) -> dict[str, Any]:
+        """What the request asked for beside the audio: `words` and `tokens`. Raises ApiError."""
+        request, service, job = self.planned.request, self.service, self.planned.job
+        samples = np.zeros(round(self.ticket.sent * service.sample_rate), np.float32)  # only their number matters
+        speech = Speech(
+            pieces=tuple(self.ticket.performance.pieces), waveform=samples, sample_rate=service.sample_rate,
+            seed=job.seed, lead=job.script.lead, join=job.delivery.join,
+        )  # fmt: skip
+        extras: dict[str, Any] = {}
+        if request.word_times:
+            timed = await service.beside(
+                partial(time_speech, service.bark.engine, service.frontend, speech, request.input)
+            )
+            extras["words"] = [
+                {**word, "start": word["start"] / request.speed, "end": word["end"] / request.speed}
+                for word in words_json(timed.words or ())
+            ]
+        if request.tokens:
+            axis = speech.timeline(service.bark.config)
+            extras["tokens"] = {name: getattr(axis, name).tolist() for name in ("semantic", "coarse", "fine")}
+        return extras
 
     def facts(self) -> Mapping[str, Any]:
         """For the log."""

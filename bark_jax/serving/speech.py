@@ -31,6 +31,9 @@ def router(service: Service) -> APIRouter:
     @routes.post("/speech", responses=AUDIO, response_class=Response)
     async def create_speech(body: SpeechRequest, request: Request) -> Response:
         """Speak a text of any length; the audio begins when its first piece is made."""
+        if body.stream_format == "audio" and (body.word_times or body.tokens):
+            name = "word_times" if body.word_times else "tokens"
+            raise ApiError(400, f"{name}: audio cannot carry them; ask for stream_format sse, or for a batch", name)
         planned = await service.plan_soon(body)
         (listener,) = service.submit([planned], request)
         request.state.listeners = [listener]
@@ -101,6 +104,7 @@ async def _events(listener: Listener, first: bytes, rest: AsyncIterator[bytes], 
             async for chunk in rest:
                 if chunk:
                     yield event("delta", audio=base64.b64encode(chunk).decode())
+            extras = await listener.extras()
         except ApiError as error:
             yield event("error", **error.body())
             return
@@ -108,7 +112,7 @@ async def _events(listener: Listener, first: bytes, rest: AsyncIterator[bytes], 
             return
         yield event(
             "done", usage=listener.usage(), seed=listener.planned.job.seed, seconds=round(encoder.seconds, 3),
-            warnings=listener.notes(), srt=listener.srt(),
+            warnings=listener.notes(), srt=listener.srt(), **extras,
         )  # fmt: skip
 
 
@@ -146,10 +150,11 @@ async def _item(listener: Listener) -> dict[str, Any]:
     try:
         encoder = Encoder(request.response_format, listener.service.sample_rate, request.speed, whole=True)
         data = b"".join([chunk async for chunk in _encoded(listener, encoder)])
+        extras = await listener.extras()
     except ApiError as error:
         return error.body()
     return {
         "audio": base64.b64encode(data).decode(), "format": request.response_format,
         "seed": listener.planned.job.seed, "seconds": round(encoder.seconds, 3), "usage": listener.usage(),
-        "warnings": listener.notes(),
+        "warnings": listener.notes(), **extras,
     }  # fmt: skip

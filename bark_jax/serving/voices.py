@@ -1,8 +1,5 @@
 """Voices by name alone: a client can neither name a file nor learn where one is."""
 
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Any
 
 from bark_jax.bark import Bark
@@ -12,8 +9,6 @@ from bark_jax.voices import library
 from bark_jax.voices.errors import VoiceError
 from bark_jax.voices.names import NO_VOICE, is_name, spellings
 from bark_jax.voices.voice import Voice
-
-MAX_VOICES = 1000  # in the library
 
 
 class NamedVoices(Frontend):
@@ -73,27 +68,6 @@ def list_voices(frontend: NamedVoices) -> list[dict[str, Any]]:
         }
         for entry in library.catalogue(folder, published=False)
     ]  # fmt: skip
-
-
-def add_voice(frontend: NamedVoices, name: str, data: bytes) -> list[str]:
-    """Check an uploaded `.npz` and keep it in the library; what had to be changed. Raises ApiError."""
-    if not is_name(name):
-        raise ApiError(400, "a voice's name has letters, digits, - and _, with / between folders", param="name")
-    known = frontend.names()
-    if spellings(name, known):
-        raise ApiError(409, f"there is a voice {name} already: delete it, or take another name", param="name")
-    if len(known) >= MAX_VOICES:
-        raise ApiError(400, f"there are {MAX_VOICES} voices already: delete some", param="name")
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        file = Path(folder) / "voice.npz"
-        file.write_bytes(data)
-        try:
-            library.save_voice(Voice.load(file, frontend.config), name)
-        except VoiceError as error:
-            message = frontend.without_paths(error).replace(str(file), "file")
-            raise ApiError(400, message, param="file") from error
-        return [str(warning.message).replace(str(file), "file") for warning in caught]
 
 
 def remove_voice(frontend: NamedVoices, name: str) -> str:

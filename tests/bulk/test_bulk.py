@@ -1,13 +1,7 @@
 """A list of texts into a folder: what is in it depends on the list alone."""
 
-import hashlib
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +18,9 @@ from bark_jax.cli import main
 from bark_jax.errors import FileError
 from bark_jax.generation import Tokens
 
+from folders import content, lines
+
 GOOD = [{"id": f"row{number}", "text": "One. " * (number % 3 + 1), "seed": number} for number in range(7)]
-
-
-def lines(rows: list[Any]) -> bytes:
-    return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows).encode()
 
 
 BAD = [
@@ -97,13 +89,6 @@ def make(folder: Path, format: str = "flac", *, entries: list[Any] = GOOD, stop_
     if stop_after == 99:
         run.close_folder(plan)
     return len(spoken)
-
-
-def content(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -222,53 +207,3 @@ def test_refusals(
     )
     assert words in capsys.readouterr().err
     assert not Path("out").exists()
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_with_any_number_of_workers(tmp_path: Path) -> None:
-    """SIGKILL while it starts, speaks and writes: the files are those of one run that nothing interrupted."""
-    entries = [
-        {"id": f"row{n}", "text": "It is nine. " * (n % 2 + 1), "max_seconds": 0.2, "seed": n} for n in range(66)
-    ]
-    (tmp_path / "texts.jsonl").write_bytes(lines([*entries, "{", {"id": "bad", "text": "One.", "voice": "nobody"}]))
-    cache = tmp_path / "cache"
-
-    def command(folder: str, workers: int = 1) -> list[str]:
-        return [sys.executable, "-m", "bark_jax", "bulk", str(tmp_path / "texts.jsonl"), "--to", str(tmp_path / folder),
-                "--model", "nano", "--workers", str(workers), "--compile-cache", str(cache)]  # fmt: skip
-
-    done = subprocess.run(command("whole"), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "2 of 68 rows" in done.stderr
-    for number in range(2):
-        with subprocess.Popen(command("cut", 1 + number % 2), stderr=subprocess.DEVNULL) as process:
-            end = time.monotonic() + 60
-            before = len(list((tmp_path / "cut").glob("*.flac")))
-            while (
-                time.monotonic() < end
-                and len(list((tmp_path / "cut").glob("*.flac"))) <= before
-                and process.poll() is None
-            ):
-                time.sleep(0.05)
-            os.kill(process.pid, signal.SIGKILL)
-    done = subprocess.run(command("cut"), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 2, done.stderr
-    time.sleep(1)  # workers of killed runs end
-    assert content(tmp_path / "cut") == content(tmp_path / "whole")
-    assert len(list((tmp_path / "whole").glob("*.flac"))) == 66
-
-
-@pytest.mark.slow
-def test_ray_makes_the_same_files(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the engine ray is tested where Ray is installed")
-    (tmp_path / "texts.jsonl").write_bytes(lines([{**row, "max_seconds": 0.2} for row in GOOD]))
-    for engine in ("local", "ray"):
-        command = [sys.executable, "-m", "bark_jax", "bulk", "texts.jsonl", "--to", engine, "--model", "nano",
-                   "--engine", engine, "--compile-cache", str(tmp_path / "cache")]  # fmt: skip
-        environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=280, check=False, env=environment, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-    assert content(tmp_path / "ray") == content(tmp_path / "local")
-    assert len(list((tmp_path / "ray").glob("*.flac"))) == len(GOOD)

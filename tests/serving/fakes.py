@@ -17,6 +17,9 @@ from bark_jax.serving.app import create_app
 from bark_jax.serving.config import ServerConfig
 from bark_jax.settings import Settings
 from bark_jax.text import builtin_tokenizer
+from bark_jax.voices.voice import Voice
+
+from voice_arrays import arrays
 
 RATE = 24_000
 FRAMES = 75  # of every piece: a second
@@ -58,17 +61,44 @@ class FakeEngine:
             return [np.full((2, FRAMES), own[0] + own[-1], np.int32) for own in inputs]
         return [np.full((8, FRAMES), own[0, 0], np.int32) for own in inputs]
 
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        return next(self.decode_pieces(codes))
+
+    def score_semantic(
+        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
+    ) -> list[float]:
+        return [-1.0 - option.seed % 7 for option in options]
+
+    def attention_to_text(
+        self, ids: Sequence[np.ndarray], semantic: Sequence[np.ndarray], options: Sequence[Options]
+    ) -> list[np.ndarray]:
+        """One head, which looks at one token of the text after the other."""
+        return [
+            np.eye(len(text), dtype=np.float32)[None, np.arange(len(tokens)) * len(text) // len(tokens)]
+            for text, tokens in zip(ids, semantic, strict=True)
+        ]
+
     def decode_pieces(self, codes: np.ndarray) -> Iterator[np.ndarray]:
         hertz = 200 + int(codes[0, 0])
         yield (0.5 * np.sin(2 * np.pi * hertz * np.arange(codes.shape[1] * 320) / RATE)).astype(np.float32)
 
 
-def app_of(engine: FakeEngine, *, on_death: Callable[[], None] = lambda: None, **config: Any) -> Any:
-    bark: Any = SimpleNamespace(
+def spoken_voice() -> Voice:
+    """What every recording becomes."""
+    return Voice.from_arrays(arrays(), BarkConfig.tiny())
+
+
+def bark_of(engine: FakeEngine) -> Any:
+    """What a server needs of a `Bark`."""
+    return SimpleNamespace(
         engine=engine, config=engine.config, tokenizer=builtin_tokenizer(), voice_folder=None,
-        settings=Settings.defaults(engine.config),
+        settings=Settings.defaults(engine.config), voice_of=lambda heard: spoken_voice(),
     )  # fmt: skip
-    return create_app(bark, ServerConfig(**{"max_batch": 4, "linger": 0.0, **config}), on_death=on_death)
+
+
+def app_of(engine: FakeEngine, *, on_death: Callable[[], None] = lambda: None, **config: Any) -> Any:
+    limits = ServerConfig(**{"max_batch": 4, "linger": 0.0, **config})
+    return create_app(bark_of(engine), limits, on_death=on_death)
 
 
 @contextlib.contextmanager

@@ -61,6 +61,25 @@ def test_events(client: TestClient) -> None:
     assert done["warnings"] == ["instructions are ignored: this model takes none"]
 
 
+@pytest.mark.parametrize("speed", [1.0, 2.0])
+def test_words_and_tokens(client: TestClient, speed: float) -> None:
+    """In the last event and in a batch: words in the time of the audio, tokens on one axis, −1 in pauses."""
+    fields = {"word_times": True, "tokens": True, "speed": speed}
+    done = json.loads(speak(client, LONG, stream_format="sse", **fields).text.split("\n\n")[-2].removeprefix("data: "))
+    assert " ".join(word["text"] for word in done["words"]) == "One is here. Two is there. Three is gone."
+    assert [LONG[slice(*word["span"])] for word in done["words"]] == [word["text"] for word in done["words"]]
+    starts = [word["start"] for word in done["words"]]
+    assert starts == sorted(starts)
+    assert 2 / speed < starts[-1] < done["seconds"]
+    assert [len(done["tokens"]["fine"]), len(done["tokens"]["coarse"])] == [8, 2]
+    assert len(done["tokens"]["semantic"]) == pytest.approx(speed * done["seconds"] * 49.9, abs=2)
+    assert -1 in done["tokens"]["semantic"]
+    item = client.post("/v1/audio/speech/batch", json={"items": [{"input": LONG, "seed": 1, **fields}]}).json()
+    assert {name: item["data"][0][name] for name in ("words", "tokens")} == {
+        name: done[name] for name in ("words", "tokens")
+    }
+
+
 def test_what_is_ignored_is_named_in_a_header(client: TestClient) -> None:
     answer = speak(client, "One ☃ here.", instructions="Whisper.", voices={"ANNA": None})
     notes = json.loads(answer.headers["bark-warnings"])
@@ -78,6 +97,8 @@ BAD: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"input": 1}, 400, "input", "string"),
     ({"input": "a", "model": "gpt-5"}, 404, "model", "no model"),
     ({"input": "a", "voice": "nobody"}, 400, "voice", "no voice"),
+    ({"input": "a", "word_times": True}, 400, "word_times", "sse"),
+    ({"input": "a", "tokens": True}, 400, "tokens", "sse"),
     ({"input": "a", "voice": "/etc/passwd.npz"}, 400, "voice", "no voice"),
     ({"input": "a", "voice": "../adam"}, 400, "voice", "no voice"),
     ({"input": "a", "voice": {"id": "nobody"}}, 400, "voice", "no voice"),
@@ -181,6 +202,42 @@ def test_hostile_uploads(client: TestClient, library: Path, name: str, data: byt
     answer = upload(client, name, data)
     assert answer.status_code == 400
     assert "/" not in answer.json()["error"]["message"].replace("with / between", "").replace("https://", "")
+    assert not list(library.rglob("*"))
+
+
+def recording(seconds: float = 6.0, kind: str = "WAV") -> bytes:
+    """Words of a hum, with pauses between them."""
+    time = np.arange(round(24_000 * seconds)) / 24_000
+    pitch = 120 + 10 * np.sin(2 * np.pi * time)
+    hum = sum(np.sin(2 * np.pi * n * np.cumsum(pitch) / 24_000) / n for n in range(1, 12))
+    words = np.where(time % 0.6 < 0.4, hum, 1e-4 * np.random.default_rng(0).standard_normal(len(time)))
+    content = io.BytesIO()
+    soundfile.write(content, 0.1 * words, 24_000, format=kind)
+    return content.getvalue()
+
+
+def test_a_recording_becomes_a_voice(client: TestClient, library: Path) -> None:
+    form, files = {"name": "me"}, {"file": ("me.wav", recording())}
+    refused = client.post("/v1/audio/voices", data=form, files=files)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "consent")
+    answer = client.post("/v1/audio/voices", data={**form, "consent": "true"}, files=files)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["warnings"][0].startswith("file: 0.")
+    assert (library / "me.npz").is_file()
+    assert speak(client, voice="me").status_code == 200
+    assert client.delete("/v1/audio/voices/me").json()["deleted"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "no audio"), (b"no audio", "no audio"), (recording()[:300], ""), (recording(0.3), "of speech")],
+)
+def test_recordings_that_cannot_become_voices(client: TestClient, library: Path, data: bytes, words: str) -> None:
+    form = {"name": "me", "consent": "true"}
+    answer = client.post("/v1/audio/voices", data=form, files={"file": ("me.wav", data)})
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    assert "/tmp" not in answer.text
     assert not list(library.rglob("*"))
 
 

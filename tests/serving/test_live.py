@@ -23,6 +23,7 @@ import openai
 import pytest
 
 from bark_jax.serving.encoding import FORMATS
+from bark_jax.serving.server import WORKER_DIED
 
 from fakes import FakeEngine, app_of, wait_for
 from live import listening
@@ -147,6 +148,40 @@ def test_clients_that_dribble_are_dropped(url: str, data: bytes, answer: bytes) 
             received += chunk
     assert received.startswith(answer)
     assert bool(received) == bool(answer)
+
+
+def test_later_requests_of_a_connection_may_not_dribble_either(url: str) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with raw(url, request) as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        connection.sendall(request)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        connection.sendall(request[:20])
+        while connection.recv(4096):  # a time-out of the socket is an error
+            pass
+
+
+_FAILING_SERVER = """
+import sys
+from fakes import FakeEngine, bark_of
+from bark_jax.serving.config import ServerConfig
+from bark_jax.serving.server import serve
+
+engine = FakeEngine()
+engine.warming = RuntimeError("no memory")
+sys.exit(serve(bark_of(engine), ServerConfig(), host="127.0.0.1", port=0, grace=1))
+"""
+
+
+def test_a_server_whose_worker_has_died_ends_with_an_error() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", _FAILING_SERVER], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == WORKER_DIED, done.stderr
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert "the worker cannot go on" in events
+    assert events[-1] == "stopped"
 
 
 @pytest.fixture(scope="module")

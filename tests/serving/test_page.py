@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_endpoint import recording
 
 from fakes import FakeEngine, app_of, wait_for
 from live import listening
@@ -19,9 +20,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="the page is tested where Chromium is installed"),
 ]
-INKED = """() => {
-    const wave = document.getElementById("wave");
-    return wave.getContext("2d").getImageData(0, 0, wave.width, wave.height).data.some(value => value > 0);
+INKED = """id => {
+    const canvas = document.getElementById(id);
+    return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0);
 }"""
 TEXT = "One is here. [pause 0.1] Two is there."
 
@@ -70,7 +71,8 @@ def test_type_press_hear(page: Any) -> None:
     assert len(samples) > 24_000
     assert np.abs(samples).max() > 0.1
     assert "seed 7" in page.inner_text("#takes li")
-    assert page.evaluate(INKED)
+    assert page.evaluate(INKED, "wave")
+    assert page.evaluate(INKED, "tokens")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits on a phone"
 
 
@@ -115,9 +117,20 @@ def test_a_voice_is_uploaded(page: Any, library: Path) -> None:
     page.wait_for_function("document.getElementById('voice').value === 'mine'")
     assert (library / "mine.npz").is_file()
     takes = page.locator("#takes li").count()
+    page.check("#timed")
     press(page)
     wait_for(lambda: page.locator("#takes li").count() == takes + 1)
     assert "mine" in page.inner_text("#takes li")
+
+
+def test_a_recording_is_uploaded_with_consent(page: Any, library: Path) -> None:
+    page.set_input_files("#file", {"name": "me.wav", "mimeType": "audio/wav", "buffer": recording()})
+    page.click("#upload")
+    page.wait_for_function("document.getElementById('error').textContent.includes('consent')")
+    page.check("#consent")
+    page.click("#upload")
+    page.wait_for_function("document.getElementById('voice').value === 'me'")
+    assert (library / "me.npz").is_file()
 
 
 def test_labels_and_themes(page: Any) -> None:
