@@ -16,6 +16,7 @@ from bark_jax.settings import Overrides, Settings
 from bark_jax.speech.cleaning import clean as clean_text
 from bark_jax.speech.delivery import Delivery, SpeakOverrides
 from bark_jax.speech.labels import warn_of_marks
+from bark_jax.speech.marks import check_spoken
 from bark_jax.speech.planning import cut_text, find_speakers, plan
 from bark_jax.speech.ranking import Ranked, best_of
 from bark_jax.speech.script import Script
@@ -145,7 +146,7 @@ class Bark(Model):
         """Speak a text of any length: cut into pieces, each a clip, which are joined with pauses.
 
         text: or the result of `cut`. voice: that of the text; without one, that of its first piece is carried
-        on. voices: those of speakers, whose lines begin with "NAME: "; None for one who keeps that of his own
+        on. voices: those of speakers, whose lines begin with "NAME: "; None for one who keeps that of their own
         first piece. seed: of which every piece's seed is derived. settings: of all pieces. overrides: fields of
         `Settings`, such as `semantic_temperature=0.5`, and of `Delivery`, such as `keep_voice="rolling"`,
         `language="de"`, `batch_size=8`, `best_of=4`. progress: as in `generate`, for every batch, and with
@@ -195,6 +196,7 @@ class Bark(Model):
         piece: int,
         *,
         text: str | None = None,
+        clean: bool = True,
         seed: int | None = None,
         settings: Settings | None = None,
         progress: StageProgress | None = None,
@@ -202,9 +204,14 @@ class Bark(Model):
     ) -> Speech:
         """A speech, or one in a file of `Speech.save_report`, with one piece, counted from 0, spoken again.
 
-        By default with its voice, settings and text, and the seed of its next take. All other pieces stay as they are,
-        even those that had this one for a voice. Raises SpeechError, TextError, SettingsError.
+        By default with its voice, settings and text, and the seed of its next take. Another text is cleaned as `speak`
+        does, unless clean=False, and is one piece: marks in it are not obeyed. All other pieces stay as they are, even
+        those that had this one for a voice. Raises SpeechError, TextError, SettingsError; warns as `generate` does.
         """
+        if text is not None:
+            text = clean_text(text) if clean else text
+            check_spoken(text)
+            warn_of_marks([text], stacklevel=3)
         speech = speech if isinstance(speech, Speech) else Speech.load_report(speech, self.config)
         return respeak(self.engine, self.frontend, speech, piece, text, seed, settings, overrides, progress)
 
@@ -231,6 +238,7 @@ class Bark(Model):
         `generate`.
         """
         options = self.frontend.options(voice, seed, settings, **overrides)
+        warn_of_marks([text], stacklevel=3)
         return best_of(self.engine, text, self.frontend.encode(text), options, n, keep_all, progress)
 
     def text_to_semantic(
@@ -245,6 +253,7 @@ class Bark(Model):
     ) -> np.ndarray:
         """Text → semantic tokens, int32 [N], 0 ≤ N ≤ `max_new`. Options, errors and warnings as of `generate`."""
         ids = self.frontend.encode(text)
+        warn_of_marks([text], stacklevel=3)
         options = self.frontend.options(voice, seed, settings, **overrides)
         tokens = self.engine.run("semantic", [ids], [options], progress)[0]
         warn_if_empty(tokens, f"the clip (seed {options.seed})", stacklevel=2)

@@ -270,7 +270,9 @@ def build(kind: type[T], values: Any, path: str) -> T:
     required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     unknown, missing = sorted(values.keys() - fields.keys()), sorted(required - values.keys())
     if unknown or missing:
-        raise ConfigError(f"{path}: unknown fields {unknown}, missing fields {missing}")
+        problems = [f"there is no field {name}{did_you_mean(name, fields)}" for name in unknown]
+        problems += [f"the field {name} is missing" for name in missing]
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
     hints = typing.get_type_hints(kind)
     return kind(**{name: _parse(hints[name], value, f"{path}.{name}") for name, value in values.items()})
 

@@ -26,7 +26,7 @@ _NOTICE = 2.0  # seconds of waiting, after which that is said, and a failure rem
 _MEMORY = 10 * 60.0  # seconds in which a hub that did not answer is not asked again
 
 _INSTEAD = f"a local folder or --model {NANO}, the built-in model, needs no hub"
-_UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set) and has not been downloaded from in full"
+_UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set), and not all of it has been downloaded before"
 
 
 class HubUnreachableError(CheckpointError):
@@ -48,7 +48,7 @@ def download(
     """The local snapshot of a repository: its settings, tokenizer and voices, and its weights.
 
     weights: patterns of their file names, by default those of the best layout that is there. progress: say on standard
-    error that the hub is waited for. One that lets us wait in vain is not asked again for ten minutes: until then
+    error that the hub is waited for. One that does not answer is not asked again for ten minutes: until then
     what has been downloaded before is used, and the error says how to ask again. Raises CheckpointError, of which
     HubUnreachableError.
     """
@@ -71,10 +71,10 @@ def download(
         answer = error.__cause__  # after which the cache was tried
         cause = silence or (answer if isinstance(answer, HfHubHTTPError) else error)
         kind = HubUnreachableError if _is_unreachable(cause) else CheckpointError
-        raise kind(f"there is no folder {repository}, and the hub: {_reason(cause)}; {_INSTEAD}") from error
+        raise kind(f"{repository} is not a folder, and the hub {_reason(cause)}; {_INSTEAD}") from error
     found = Path(folder)
     if not listed and not is_checkpoint(found) and not has_weights(found):
-        raise HubUnreachableError(f"there is no folder {repository}, and the hub: {_UNREACHABLE}; {_INSTEAD}")
+        raise HubUnreachableError(f"{repository} is not a folder, and the hub {_UNREACHABLE}; {_INSTEAD}")
     return found
 
 
@@ -103,8 +103,8 @@ def _recall(stamp: Path, endpoint: str) -> None:
         age = time.time() - stamp.stat().st_mtime
         if 0 <= age < _MEMORY and stamp.read_text() == endpoint:
             raise _SilentError(
-                f"it did not answer {age / 60:.0f} minutes ago, which is remembered for {_MEMORY / 60:.0f}; "
-                f"to ask it again at once, delete {stamp}"
+                f"it did not answer {age:.0f} s ago, and is asked again after {_MEMORY / 60:.0f} minutes; "
+                f"to ask it at once, delete {stamp}"
             )
 
 

@@ -103,9 +103,9 @@ DTypes: TypeAlias = str | Mapping[str, str] | None
 def network_dtypes(dtype: DTypes, param_dtype: DTypes, policy: Policy) -> dict[str, dict[str, Any]]:
     """`dtype` and `param_dtype` of each network: by default what the policy says, and what is computed in.
 
-    "int8" is of the weights alone, and so is "bfloat16" on CPUs, whose products of bfloat16 are slow: there is computed
-    in the policy's dtype. The codec is always float32. Raises ValueError for another dtype, and for names of other
-    networks.
+    "int8" applies to the weights alone, and so does "bfloat16" on CPUs, whose products of bfloat16 are slow: they
+    compute in the policy's dtype. The codec is always float32. Raises ValueError for another dtype, and for names of
+    other networks.
     """
     asked = _each(dtype, dict.fromkeys(TRANSFORMERS, policy.dtype))
     held = _each(param_dtype, asked)

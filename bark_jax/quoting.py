@@ -20,6 +20,11 @@ def shorten(text: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
 
 
+def count_of(number: int, thing: str) -> str:
+    """ "1 piece", "2 pieces"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown word: "; did you mean …?" with the nearest names; empty if none is near."""
     near = difflib.get_close_matches(word.lower(), list(names))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self, TypedDict
@@ -94,14 +94,15 @@ class Settings:
 
     def replace(self, **changes: object) -> Self:
         """A copy with some fields changed. Raises SettingsError for unknown names and for values out of range."""
-        unknown = changes.keys() - {f.name for f in dataclasses.fields(self)}
-        if unknown:
-            names = [f.name for f in dataclasses.fields(self)]
-            advice = "".join(did_you_mean(name, names) for name in sorted(unknown))
-            raise SettingsError(
-                f"unknown setting {', '.join(sorted(unknown))}; the settings are {', '.join(names)}{advice}"
-            )
+        check_names(changes, [f.name for f in dataclasses.fields(self)])
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def check_names(given: Collection[str], known: Sequence[str]) -> None:
+    """Raise SettingsError for names that are not known."""
+    if unknown := sorted(set(given) - set(known)):
+        advice = "".join(did_you_mean(name, known) for name in unknown)
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; the settings are {', '.join(known)}{advice}")
 
 
 def _as_float(value: object) -> float:

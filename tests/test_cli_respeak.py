@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from bark_jax import Bark
+from bark_jax.text import TextWarning
 
 from test_cli import run
 
@@ -52,6 +53,9 @@ def test_one_piece_is_spoken_again(capsys: pytest.CaptureFixture[str], story: Pa
         (["story.json", "2"], 2, "there is no piece 2: story.json has pieces 0 … 1"),
         (["story.json", "-1"], 2, "there is no piece -1"),
         (["story.json", "0", "--text", " "], 2, "the text is empty"),
+        (["story.json", "0", "--text", "[pause]"], 2, "nothing in the text can be spoken"),
+        (["story.json", "0", "--text", "👍"], 2, "nothing to say"),
+        (["story.json", "0", "-o", "a.wav", "--vtt", "a.wav"], 2, "--output and --vtt would both write a.wav"),
         (["story.json", "0", "-o", "a.xyz"], 3, "must end in .wav"),
         (["story.json", "0", "--report", "no/folder/a.json"], 3, "there is no folder no/folder"),
         (["story.json", "0", "--max-seconds", "0.01"], 2, "max_seconds must be"),
@@ -66,3 +70,12 @@ def test_what_cannot_be_is_refused(
     assert message in err
     assert len(err.splitlines()) == 1
     assert story.read_text() == before
+
+
+def test_the_new_text_is_cleaned_and_its_marks_are_named(story: Path) -> None:
+    bark = Bark.from_pretrained("random:tiny")
+    with pytest.warns(TextWarning, match=r"read out .*\[pause 2\]"):
+        speech = bark.respeak(story, 1, text="[pause 2] Don’t **go**.", max_seconds=0.1)
+    assert speech.pieces[1].piece.text == "[pause 2] Don't go."
+    plain = bark.respeak(story, 1, text="**go**", clean=False, max_seconds=0.1)
+    assert plain.pieces[1].piece.text == "**go**"

@@ -60,7 +60,7 @@ def changed(path: str, value: Any) -> Callable[[], BarkConfig]:
         ("semantic.gpt.heads", 3, "3 heads"),
         ("semantic.gpt.layers", "2", "semantic.gpt.layers must be int"),
         ("semantic.gpt.bias", 1, "semantic.gpt.bias must be bool"),
-        ("semantic.gpt.colour", 1, "unknown fields \\['colour'\\]"),
+        ("semantic.gpt.colour", 1, "there is no field colour"),
         ("semantic.rate_hz", 0, "semantic.rate_hz is 0"),
         ("semantic.min_eos_p", 2, "not a probability"),
         ("semantic.max_new", 0, "semantic.max_new is 0"),
@@ -90,7 +90,7 @@ def test_bad_values_are_named(path: str, value: Any, message: str) -> None:
 
 
 def test_missing_fields_are_named() -> None:
-    with pytest.raises(ConfigError, match="missing fields \\['coarse', 'fine', 'semantic'\\]"):
+    with pytest.raises(ConfigError, match="the field coarse is missing; the field fine is missing"):
         BarkConfig.from_dict({})
     with pytest.raises(ConfigError, match="there is no preset 'huge'"):
         BarkConfig.preset("huge")

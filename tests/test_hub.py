@@ -178,7 +178,7 @@ OFFLINE: dict[str, tuple[Call, Any]] = {
     "cached revision": (("suno/bark-small", {"revision": "v0"}), SMALL | {"pytorch_model.bin": "old weights"}),
     "one layout of several": (("fork/bark", {}), SAFE),
     "never downloaded": (("nobody/nothing", {}), "^HubUnreachableError.*HF_HUB_OFFLINE is set.*--model nano"),
-    "without its weights": (("other/bert", {}), "^HubUnreachableError.*not been downloaded from in full"),
+    "without its weights": (("other/bert", {}), "^HubUnreachableError.*not all of it has been downloaded before"),
 }
 
 
@@ -261,7 +261,7 @@ def test_a_silent_hub_is_named_and_remembered_for_a_while(
         silent.accept()[0].close()  # the first time it was asked
         silent.settimeout(0.05)
         (stamp,) = cache.iterdir()
-        assert f"is remembered for 10; to ask it again at once, delete {stamp};" in fetch()
+        assert f"and is asked again after 10 minutes; to ask it at once, delete {stamp};" in fetch()
         with pytest.raises(TimeoutError):
             silent.accept()
         os.utime(stamp, (0, 0))  # long ago

@@ -46,7 +46,7 @@ def expected() -> dict[str, str]:
 @pytest.mark.parametrize(
     "environment",
     [
-        {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "1"},
+        {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "1", "JAX_RANDOM_SEED_OFFSET": "7"},
         {"JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg", "JAX_THREEFRY_PARTITIONABLE": "0", "JAX_ENABLE_X64": "1"},
     ],
     ids=["rbg", "old layout, double precision"],

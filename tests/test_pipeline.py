@@ -17,7 +17,7 @@ from bark_jax.inputs import TokenError
 from bark_jax.measuring import compilations
 from bark_jax.settings import SettingsError
 from bark_jax.stages import coarse, coarse_plan
-from bark_jax.text import TextError, TextTruncated
+from bark_jax.text import TextError, TextTruncated, TextWarning
 from bark_jax.voices.voice import VoiceError
 
 SHORT = {"max_seconds": 1.5}
@@ -250,3 +250,9 @@ def test_generation_warns_of_nothing_else(bark: Bark) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bark.generate("Hello", seed=1, **SHORT)
+
+
+@pytest.mark.parametrize("call", ["text_to_semantic", "best_of"])
+def test_marks_that_one_clip_does_not_obey_are_named_everywhere(bark: Bark, call: str) -> None:
+    with pytest.warns(TextWarning, match=r"read out .*\[pause 2\]"):
+        getattr(bark, call)("[pause 2] Hello.", seed=1, max_seconds=0.1)

@@ -143,3 +143,9 @@ def test_files_are_read_in_the_same_forms(tmp_path: Any, absent: str | None) -> 
         assert inspect_file(tmp_path / name, TINY).problems(TINY) == []
         with pytest.warns(VoiceAdjusted, match="pads"):
             assert_same(Voice.load(tmp_path / name, TINY), {key: arrays()[key] for key in KEYS})
+
+
+def test_a_prompt_that_is_none_is_missing() -> None:
+    bark = Bark.from_pretrained("random:tiny")
+    with pytest.warns(VoiceAdjusted, match="coarse: missing"):
+        assert_same(bark.find_voice({**arrays(), "coarse_prompt": None}), arrays())

@@ -221,7 +221,7 @@ def test_a_path_is_written_as_it_is(library: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_names_that_some_system_cannot_keep_are_refused(library: Path, name: str) -> None:
-    with pytest.raises(VoiceError, match=r"is not a name for a voice: .*\.npz") as refusal:
+    with pytest.raises(VoiceError, match=r"is not a name for a voice, as .*\.npz") as refusal:
         save_voice(mine(), name)
     str(refusal.value).encode()
     assert not library.exists()
@@ -244,7 +244,7 @@ def test_no_name_leaves_the_library(name: str) -> None:
 def test_a_taken_name_is_overwritten_only_when_told_to(library: Path) -> None:
     save_voice(mine(), "me")
     other = Voice.from_arrays(arrays(tokens=60))
-    with pytest.raises(VoiceError, match=r"voice me already, in .*me\.npz: .*overwrite it \(--force\)"):
+    with pytest.raises(VoiceError, match=r"voice me already, in .*me\.npz: .*overwrite \(--force\)"):
         save_voice(other, "me")
     assert_same(find_voice("me", None, TINY), arrays(tokens=40))
     save_voice(other, "me", overwrite=True)

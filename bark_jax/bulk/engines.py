@@ -42,12 +42,12 @@ class Worker:
 
     def make(self, chunk: Chunk) -> int:
         """A chunk; the number of its rows. Raises FileError."""
-        from bark_jax.bulk.speaking import speak_all
+        from bark_jax.bulk.speaking import notes_of, speak_all
 
         rows = self.work.batch_size or self.bark.engine.batch_size
         number, own = chunk
         speak = partial(speak_all, self.bark, batch_size=rows)
-        return make_chunk(self.work.folder, self.work.format, number, own, speak)
+        return make_chunk(self.work.folder, self.work.format, number, own, speak, partial(notes_of, self.bark))
 
 
 def run_here(work: Work, chunks: Sequence[Chunk]) -> Iterator[int]:

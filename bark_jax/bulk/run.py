@@ -4,7 +4,8 @@ run was interrupted.
     FOLDER/run.json            what the run is of; another run into the folder is refused
     FOLDER/ID.flac …           or shard-00000.parquet …
     FOLDER/errors.jsonl        rows that could not be spoken
-    FOLDER/.chunks/00000.json  a chunk that is done, with its errors
+    FOLDER/warnings.jsonl      rows that were not spoken as they stand: what was dropped, ignored or replaced
+    FOLDER/.chunks/00000.json  a chunk that is done, with its errors and warnings
 """
 
 import dataclasses
@@ -89,32 +90,41 @@ def marker(folder: Path, number: int) -> Path:
 
 
 Speak = Callable[[Sequence[Row]], Sequence[Any]]
+Notes = Callable[[Row], Sequence[str]]
 
 
-def make_chunk(folder: Path, format: str, number: int, rows: Sequence[Row], speak: Speak) -> int:
-    """Speak the rows of a chunk that have no file yet, and write them; their number. Raises FileError."""
+def make_chunk(folder: Path, format: str, number: int, rows: Sequence[Row], speak: Speak, notes: Notes) -> int:
+    """Speak the rows of a chunk that have no file yet, and write them; the number of rows. Raises FileError.
+
+    notes: what is warned of a row, whether it has a file already or not.
+    """
     missing = [row for row in rows if not output.is_made(folder, format, row)]
     results = list(zip(missing, speak(missing), strict=True)) if missing else []
-    errors = [{"id": row.id, "reason": result} for row, result in results if isinstance(result, str)]
+    reasons = {row.id: result for row, result in results if isinstance(result, str)}
+    found: list[dict[str, Any]] = [{"id": name, "reason": reason} for name, reason in reasons.items()]
+    found += [{"id": row.id, "warnings": own} for row in rows if row.id not in reasons and (own := list(notes(row)))]
     try:
         output.write(folder, format, number, [own for _, own in results if not isinstance(own, str)])
-        output.write_json_lines(marker(folder, number), errors)
+        output.write_json_lines(marker(folder, number), found)
     except OSError as error:
         raise FileError(f"cannot write into {folder}: {error}; start the same command again to continue") from error
     return len(rows)
 
 
-def close_folder(plan: Plan) -> int:
-    """Write errors.jsonl; how many rows are in it. Raises FileError."""
-    errors = [dataclasses.asdict(bad) for bad in plan.bad]
-    errors += [error for number, _ in plan.chunks for error in _errors(marker(plan.folder, number))]
+def close_folder(plan: Plan) -> tuple[int, int]:
+    """Write errors.jsonl, and warnings.jsonl if there are any; how many rows are in each. Raises FileError."""
+    found = [entry for number, _ in plan.chunks for entry in _read_marker(marker(plan.folder, number))]
+    errors = [dataclasses.asdict(bad) for bad in plan.bad] + [entry for entry in found if "reason" in entry]
     errors.sort(key=lambda error: (error.get("line") or 0, error["id"] or ""))
+    warned = sorted((entry for entry in found if "warnings" in entry), key=lambda entry: entry["id"])
     try:
         output.write_json_lines(plan.folder / "errors.jsonl", errors)
+        if warned:
+            output.write_json_lines(plan.folder / "warnings.jsonl", warned)
     except OSError as error:
         raise FileError(f"cannot write into {plan.folder}: {error}") from error
-    return len(errors)
+    return len(errors), len(warned)
 
 
-def _errors(path: Path) -> Iterator[dict[str, Any]]:
+def _read_marker(path: Path) -> Iterator[dict[str, Any]]:
     return map(json.loads, path.read_text(encoding="utf-8").splitlines())

@@ -35,7 +35,9 @@ Result = Spoken | str  # or why it could not be spoken
 
 def speak_all(bark: Bark, rows: Sequence[Row], batch_size: int) -> list[Result]:
     """Speak rows of about the same length. Every one has the audio that it has alone."""
-    planned = [_plan(bark, row) for row in rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `notes_of` has them
+        planned = [_plan(bark, row) for row in rows]
     performances = [own for own in planned if isinstance(own, Performance)]
     heard: dict[Performance, list[Waveform]] = {own: [] for own in performances}
     sizes = sizes_up_to(batch_size)
@@ -51,13 +53,19 @@ def speak_all(bark: Bark, rows: Sequence[Row], batch_size: int) -> list[Result]:
     ]
 
 
+def notes_of(bark: Bark, row: Row) -> list[str]:
+    """What is dropped, ignored or replaced of a row that can be spoken."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _plan(bark, row)
+    return [str(warning.message) for warning in caught]
+
+
 def _plan(bark: Bark, row: Row) -> Performance | str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # thousands of lines otherwise; what is wrong is an error
-        try:
-            job = plan(bark.frontend, row.text, row.voice, row.voices, row.seed, None, row.overrides)
-        except (BarkError, TypeError) as error:
-            return " ".join([str(error), *getattr(error, "__notes__", ())])
+    try:
+        job = plan(bark.frontend, row.text, row.voice, row.voices, row.seed, None, row.overrides)
+    except (BarkError, TypeError) as error:
+        return " ".join([str(error), *getattr(error, "__notes__", ())])
     return Performance(bark.engine, job)
 
 

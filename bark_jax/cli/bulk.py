@@ -50,7 +50,10 @@ def _run(options: argparse.Namespace) -> int:
     chunks = open_folder(plan)
     if chunks:
         _make(options, model.source, chunks, len(rows))
-    if errors := close_folder(plan):
+    errors, warned = close_folder(plan)
+    if warned:
+        note(f"{warned} rows were not spoken as they stand: see {plan.folder / 'warnings.jsonl'}")
+    if errors:
         raise InputError(
             f"{errors} of {len(rows) + len(bad)} rows could not be spoken: see {plan.folder / 'errors.jsonl'}"
         )

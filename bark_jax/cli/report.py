@@ -14,6 +14,7 @@ from bark_jax.generation import Generation
 from bark_jax.hearing.word_files import words_json
 from bark_jax.measuring import machine, peak_memory
 from bark_jax.models.parameters import held_dtype
+from bark_jax.quoting import count_of
 from bark_jax.settings import Settings
 from bark_jax.speech.speech import Speech
 from bark_jax.voices.voice import Voice
@@ -113,7 +114,9 @@ def _files(run: Run) -> str:
         f"seed {result.seed}",
     ]
     if isinstance(result, Speech):
-        facts.append(f"{len(result.pieces)} pieces, the first audio after {result.time_to_first_audio or 0:.1f} s")
+        facts.append(
+            f"{count_of(len(result.pieces), 'piece')}, the first audio after {result.time_to_first_audio or 0:.1f} s"
+        )
     return "\n".join([f"{path or 'played'}: {', '.join(facts)}", *(f"{path}" for path in others.values())])
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from bark_jax.audio import SUFFIXES, check_output
 from bark_jax.cli.models import DEFAULT_MODEL, find_model
 from bark_jax.cli.options import add_machine, add_sampling, chosen_settings
-from bark_jax.cli.speech import check_files
+from bark_jax.cli.speech import add_clean, check_files
 from bark_jax.errors import FileError
 from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings, SettingsError
+from bark_jax.speech.cleaning import clean
+from bark_jax.speech.marks import check_spoken
 from bark_jax.text import normalize
 
 
@@ -25,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("piece", type=int, metavar="PIECE", help="which piece, counted from 0")
     parser.add_argument("--text", help="what the piece says instead")
     parser.add_argument("--model", help="the model that made the story (default: the one that the report names)")
+    add_clean(parser)
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"the whole story: {', '.join(SUFFIXES)}")
     group.add_argument("--report", type=Path, metavar="FILE", help="the new report (default: STORY.json is replaced)")
@@ -51,7 +54,8 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     """Refuse what can be refused before a model is looked for."""
     _read_story(options)
     if options.text is not None:
-        normalize(options.text)
+        options.text = clean(options.text) if options.clean is not False else options.text
+        check_spoken(normalize(options.text))
     if options.output is not None:
         check_output(options.output)
     check_files(options)

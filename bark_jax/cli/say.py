@@ -19,7 +19,7 @@ from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
 from bark_jax.settings import Settings
 from bark_jax.speech.cleaning import clean
-from bark_jax.speech.marks import check_marks
+from bark_jax.speech.marks import check_marks, check_spoken
 from bark_jax.text import normalize
 from bark_jax.voices.library import voice_file
 
@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voice",
         help="a name (see bark-jax voices), an .npz file, or the common beginning of three .npy files; "
-        "none: not even the model's default voice",
+        "none for no voice at all",
     )
     _add_outputs(parser)
     _add_reports(parser)
@@ -55,8 +55,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("-o", "--output", type=Path, metavar="FILE",
-                       help=f"{', '.join(SUFFIXES)} (default: {DEFAULT_OUTPUT}, unless heard at once)")  # fmt: skip
+    group.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help=f"{', '.join(SUFFIXES)} (default: {DEFAULT_OUTPUT}; nothing with --play or --stream)",
+    )  # fmt: skip
     group.add_argument("--figure", type=Path, metavar="FILE",
                        help="draw waveform, spectrogram and tokens: .png, .svg or .pdf")  # fmt: skip
     group.add_argument(
@@ -80,6 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     text, settings = read_text(options), chosen_settings(options)
     normalize(text)  # complain of an empty one
     check_marks(text)
+    check_spoken(text)
     if options.output is None and not (options.stream or options.play):
         options.output = DEFAULT_OUTPUT
     _check(options, settings)
@@ -111,7 +114,7 @@ def _find(options: argparse.Namespace, cast: Cast) -> Model:
     try:
         return find_speaking(options.model or DEFAULT_MODEL, options.fallback, cast, progress=not options.quiet)
     except HubUnreachableError as error:
-        if options.model is None:
+        if options.model is None and options.voice is None and options.fallback is None:
             error.add_note(f"The small built-in model speaks without network access: {_with_nano(options.arguments)}")
         raise
 

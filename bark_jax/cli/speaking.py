@@ -67,7 +67,9 @@ def respeak(model: Model, settings: dict[str, Any], options: argparse.Namespace)
     bark, _ = load(model, options)
     seed = None if options.seed is None else choose_seed(options.seed)
     with _watched(bark, options) as progress:
-        speech = bark.respeak(options.story, options.piece, text=options.text, seed=seed, progress=progress, **settings)
+        speech = bark.respeak(
+            options.story, options.piece, text=options.text, clean=False, seed=seed, progress=progress, **settings
+        )
     if options.output is not None:
         speech.save(options.output)
     if options.pieces is not None:

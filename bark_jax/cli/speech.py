@@ -29,8 +29,7 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep-voice", choices=KEEP_VOICE, help="how a speaker keeps a voice from piece to piece (default: fixed)"
     )
-    group.add_argument("--clean", action=argparse.BooleanOptionalAction,
-                       help="turn Markdown, typography and emoji into what can be read out (default: yes)")  # fmt: skip
+    add_clean(group)
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="pieces made side by side (default: 1 on CPUs, 4 elsewhere)"
     )
@@ -50,8 +49,13 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
                        help="write every piece to a file of its own, as it is made")  # fmt: skip
 
 
+def add_clean(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--clean", action=argparse.BooleanOptionalAction,
+                       help="turn Markdown, typography and emoji into what can be read out (default: yes)")  # fmt: skip
+
+
 def _speaker(text: str) -> tuple[str, str | None]:
-    """A name and a voice; None for one who keeps that of his own first piece."""
+    """A name and a voice; None for one who keeps that of their own first piece."""
     name, equals, voice = text.partition("=")
     if not name or (equals and not voice):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME=VOICE")
@@ -79,7 +83,11 @@ def check_speech(options: argparse.Namespace) -> None:
 
 
 def check_files(options: argparse.Namespace) -> None:
-    """Raise AudioError for subtitles, a report or a folder of pieces that cannot be written."""
+    """Raise AudioError for subtitles, a report or a folder of pieces that cannot be written.
+
+    Raises SettingsError for two outputs with one file.
+    """
+    _check_apart(options)
     checks = [(check_writable, path) for path in (options.srt, options.vtt, options.report)]
     for check, path in [*checks, (check_folder, options.pieces)]:
         try:
@@ -87,3 +95,15 @@ def check_files(options: argparse.Namespace) -> None:
                 check(path)
         except OSError as error:
             raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def _check_apart(options: argparse.Namespace) -> None:
+    taken: dict[Path, str] = {}
+    for name in ("output", "stream", "srt", "vtt", "report", "figure", "save_voice"):
+        given = getattr(options, name, None)
+        if given is None or given == STDOUT or (name == "save_voice" and not str(given).endswith(".npz")):
+            continue
+        option, path = f"--{name.replace('_', '-')}", Path(given).expanduser().resolve()
+        if path in taken:
+            raise SettingsError(f"{taken[path]} and {option} would both write {given}: give each a file of its own")
+        taken[path] = option

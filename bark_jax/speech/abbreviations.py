@@ -14,23 +14,32 @@ from functools import cache
 _TITLES = """
 dr dra drs prof profa mr mrs ms mx messrs sr sra srta sres sig dott avv mme mmes mlle mlles mgr msgr mons
 rev revd hr frl dipl hon= Hon= Gov= Sen= Rep= Lt= Capt= Cpt= Cpl= Sgt= Maj= Cmdr= Adm= Brig= Supt= Insp= Det= Amb=
-Atty= Pres= Gen= Fr= Br= St= Ste= Sto= Sta= Ven= Esq=
+Atty= Pres= Gen= Fr= Br= St= Ste= Sto= Sta= Ven= Esq= Lieut= Ald= Engr= Eng= Const=
 """
 _TITLES_OF = {
-    "de": "fr fam mag hrn frl univ.-prof priv.-doz doz stud ing MMag= Oblt= Erzb=",
-    "fr": "MM= Me= Mes= pr vve bx mgr Col= Gal= Cne=",
+    "de": "fr fam mag hrn frl univ.-prof priv.-doz doz stud ing MMag= Oblt= Erzb= Abg= Hofr= Komm.-Rat Vors=",
+    "fr": "MM= Me= Mes= pr vve bx mgr Col= Gal= Cne= Min= Prés= Sén= Ing=",
     "es": """
         d dña dñª ing ilmo excmo fdo lic licda arq gral cnel cap.= tte sto sta rvdo hno hna prof dres sras ilma
-        excma emmo lda mtro mtra pbro Sgto= Cmdte= Comte= vda vdo
+        excma emmo lda mtro mtra pbro Sgto= Cmdte= Comte= vda vdo Dip= rdo
     """,
     "it": """
         ing arch dott.ssa dottssa prof.ssa sig.ra sig.na sigg geom rag On= egr gent spett sen cav comm ill.mo
-        mons uff Ten=
+        mons uff Ten= Ispett= Proc= Sost=
     """,
-    "pt": "d exmo exma ilmo ilma eng arq sta sto des cel gen maj sgt ten rev pe des.ª profs revmo alm alf Dom=",
-    "pl": "mec doc prof inż mgr lek hab gen płk ppłk kpt por ks św bł abp bp o ppor sierż plut kard adm czcig",
-    "ru": "проф доц акад канд гр ген св корр инж архим жа полк кап лейт серж ряд адм митр архиеп еп прот иер",
-    "tr": "sn doç yrd öğr gör av müh ecz uzm alb gen org yzb bnb hz korg tümg tuğg ütğm asb onb yb",
+    "pt": """
+        d exmo exma ilmo ilma eng arq sta sto des cel gen maj
+        sgt ten rev pe des.ª profs revmo alm alf Dom= Emb= Ver= Ir= engª
+    """,
+    "pl": """
+        mec doc prof inż mgr lek hab gen płk ppłk kpt por ks
+        św bł abp bp o ppor sierż plut kard adm czcig sen adw prez
+    """,
+    "ru": """
+        проф доц акад канд гр ген св корр инж архим жа полк
+        кап лейт серж ряд адм митр архиеп еп прот иер свящ подполк сен
+    """,
+    "tr": "sn doç yrd öğr gör av müh ecz uzm alb gen org yzb bnb hz korg tümg tuğg ütğm asb onb yb arş opr gnkur Kim=",
     "hi": "डॉ श्री श्रीमती प्रो पं सं मो सुश्री कु",
 }
 _WORDS = {

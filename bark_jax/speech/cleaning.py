@@ -8,6 +8,7 @@
 
 import html
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -16,17 +17,19 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
-from bark_jax.speech.marks import find_marks
+from bark_jax.speech.marks import find_marks, without_marks
 from bark_jax.text import TextError, TextWarning, compose, name_all
 
 _ASCII = {
-    **dict.fromkeys("‘’‚‛′ʼ", "'"), **dict.fromkeys("“”„‟″", '"'), "…": "...", "‥": "..", "‐": "-", "‑": "-", "‒": "-",
-    "−": "-", "\u00ad": "", "\u200b": "", "\u2060": "", "\ufeff": "", "\0": "",
+    **dict.fromkeys("‘’‚‛′ʼ´`＇", "'"), **dict.fromkeys("“”„‟″〝〞", '"'), **dict.fromkeys("‐‑‒−", "-"), "…": "...",
+    "‥": "..", "\u00ad": "", "\u200b": "", "\u2060": "", "\ufeff": "", "\0": "",
     **dict.fromkeys("🎵🎶♩♫♬", "♪"),  # the one note that means a song to Bark
 }  # fmt: skip
 _TYPOGRAPHY = re.compile("[" + "".join(_ASCII) + "]")
 _RANGE = re.compile(r"(?<=\d)\s?[–—]\s?(?=\d)")  # 10–12
-_DASH = re.compile(r"[ \t]*[–—―]+[ \t]*")
+_DASH = re.compile(r"[ \t]*[–—―⸺⸻﹘]+[ \t]*")
+_LOOKS = re.compile("[\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]")  # ﬁ, Ａ, 𝐀
+_BULLETS = re.compile(r"^([ \t]*)(?:[•●▪◦‣]|[a-z]\))[ \t]+(?=\S)", re.MULTILINE)
 
 _PICTURE = "[\U0001f000-\U0001faff\u2600-\u2668\u2670-\u27bf\u2b00-\u2bff\u231a-\u23ff]"  # but for ♩ ♪ ♫ ♬
 _FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
@@ -35,13 +38,25 @@ _CLUSTER = f"(?:{_FLAG}|{_PICTURE}(?:{_JOINED})*)"
 _KEYCAP = re.compile("(?<=[0-9#*])\ufe0f?\u20e3")
 _EMOJI = re.compile(rf"[ \t]*((?:{_CLUSTER}[ \t]*)+)(\w?)")
 
+_CELLS = ("td", "th")
+_LINES = (  # elements that begin a line, but for those of SSML too, which `speech.marks` reads
+    "address", "article", "aside", "blockquote", "br", "caption", "center", "dd", "details", "dialog", "div", "dl",
+    "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup",
+    "hr", "legend", "li", "main", "menu", "nav", "ol", "optgroup", "option", "pre", "search", "section", "select",
+    "summary", "table", "tbody", "tfoot", "thead", "title", "tr", "ul",
+)  # fmt: skip
+_WITHIN = (
+    "a", "abbr", "acronym", "area", "b", "base", "bdi", "bdo", "big", "body", "button", "canvas", "cite", "code",
+    "col", "colgroup", "data", "datalist", "del", "dfn", "em", "embed", "font", "head", "html", "i", "iframe", "img",
+    "input", "ins", "kbd", "label", "link", "map", "meter", "nobr", "noscript", "object", "output", "picture",
+    "progress", "q", "rp", "rt", "ruby", "samp", "slot", "small", "source", "span", "strike", "strong", "sup",
+    "svg", "template", "textarea", "time", "track", "tt", "u", "var", "video", "wbr",
+)  # fmt: skip
 _HTML = re.compile(
-    r"</?(a|abbr|b|big|blockquote|br|center|code|dd|del|details|div|dl|dt|em|font|h[1-6]|hr|i|img|ins|kbd|li|ol|pre|q"
-    r"|samp|small|span|strike|strong|summary|sup|table|tbody|td|th|thead|tr|u|ul|var)(?:\s[^<>]*)?/?>",
-    re.IGNORECASE,
+    rf"""</?({"|".join((*_CELLS, *_LINES, *_WITHIN))})(?:\s(?:[^<>"']|"[^"]*"|'[^']*')*)?/?>""", re.IGNORECASE
 )
+_LAST_CELL = re.compile(r"\s*</?(?:tr|thead|tbody|tfoot|table)\b", re.IGNORECASE)
 _UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_LINES = re.compile("blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|pre|table|tr|ul", re.IGNORECASE)  # begin one
 _MARKDOWN = re.compile(  # what a text without any needs no parser for
     r"[*_`~\\|]|\][(\[]|\[\^|<\w+:|^[ \t]*(?:[#>+-]|\d{1,9}[.)]\s|=+[ \t]*$)", re.MULTILINE
 )
@@ -62,10 +77,11 @@ def clean(text: str) -> str:
     when nothing is left to say.
     """
     spoken, tags = _without_html("\n".join(compose(text).splitlines()))
+    spoken = _BULLETS.sub(r"\1- ", spoken)
     spoken, code = _read_markdown(spoken) if _MARKDOWN.search(spoken) else (spoken, [])
     spoken, emoji = _without_emoji(_in_ascii(spoken))
     left_out = {"HTML tags": tags, "blocks of code": code, "emoji": emoji}
-    if (code or emoji) and not re.search(r"[^\W_]", _without_marks(spoken)):
+    if (code or emoji) and not re.search(r"[^\W_]", without_marks(spoken)):
         raise TextError(
             f"nothing to say: the text has only {' and '.join(k for k, names in left_out.items() if names)}"
         )
@@ -79,13 +95,21 @@ def _without_html(text: str) -> tuple[str, list[str]]:
     tags = [(match[1] or "comment").lower() for match in _UNSEEN.finditer(text)]
     text = _UNSEEN.sub("", text)
     tags += [match[1].lower() for match in _HTML.finditer(text)]
-    return _HTML.sub(lambda match: "\n" if _LINES.fullmatch(match[1]) else "", text), tags
+    return _HTML.sub(_instead, text), tags
+
+
+def _instead(tag: re.Match[str]) -> str:
+    name = tag[1].lower()
+    if name in _CELLS:
+        return ", " if tag[0].startswith("</") and not _LAST_CELL.match(tag.string, tag.end()) else ""
+    return "\n" if name in _LINES else ""
 
 
 def _in_ascii(text: str) -> str:
     if not any(match.groupdict().get("attributes") is not None for match in find_marks(text)):
         text = html.unescape(text)  # else it is SSML, which is decoded when it is read
     text = _DASH.sub(" - ", _RANGE.sub("-", text))
+    text = _LOOKS.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
     return _TYPOGRAPHY.sub(lambda match: _ASCII[match[0]], text)
 
 
@@ -93,12 +117,6 @@ def _without_emoji(text: str) -> tuple[str, list[str]]:
     text = _KEYCAP.sub("", text)
     names = [name for match in _EMOJI.finditer(text) for name in re.findall(_CLUSTER, match[1])]
     return _EMOJI.sub(lambda match: f" {match[2]}" if match[2] else "", text), names
-
-
-def _without_marks(text: str) -> str:
-    for match in reversed(find_marks(text)):
-        text = text[: match.start()] + text[match.end() :]
-    return text
 
 
 @cache

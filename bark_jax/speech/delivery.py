@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from bark_jax.settings import Overrides, SettingsError
+from bark_jax.settings import Overrides, Settings, SettingsError, check_names
 from bark_jax.speech.joining import Join
 from bark_jax.speech.script import Pauses
 
@@ -30,7 +30,7 @@ KEEP_VOICE = ("fixed", "rolling", "first")
 class Delivery:
     """How `Bark.speak` and `Bark.stream` treat a text. Raises SettingsError naming the field that is out of range.
 
-    keep_voice, how a speaker keeps his voice from one piece to the next:
+    keep_voice, how a speaker keeps a voice from one piece to the next:
 
     - "fixed": every piece has the voice that was given. Without one, that of the speaker's own first piece.
     - "first": every piece after a speaker's first has the voice of that one, also where a voice was given.
@@ -60,7 +60,8 @@ class Delivery:
 
     @classmethod
     def split(cls, overrides: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """The delivery that keywords ask for, and the keywords that are not about it."""
+        """The delivery that keywords ask for, and those for `Settings`. Raises SettingsError for all others."""
         names = {f.name for f in dataclasses.fields(cls)}
+        check_names(overrides, [*(f.name for f in dataclasses.fields(Settings)), *sorted(names)])
         own = {name: value for name, value in overrides.items() if name in names}
         return cls(**own), {name: value for name, value in overrides.items() if name not in names}

@@ -1,6 +1,7 @@
 """Who speaks a line: "ANNA: Hi.", "**Anna:** Hi.", "[Anna]: Hi.", "- Anna: Hi.", "Anna (laughing): Hi.".
 
-Names may also be quoted, and stand beside a time, as in transcripts: "[00:12] Anna: Hi.", "Anna (00:12): Hi.".
+Names may also be quoted, or tags without a colon, "[Anna] Hi.", and stand beside a time, as in transcripts:
+"[00:12] Anna: Hi.", "Anna (00:12): Hi.", "12/24/24, 10:30 - Anna: Hi.".
 """
 
 import re
@@ -14,10 +15,18 @@ from bark_jax.text import TextError, TextWarning, compose, name_all
 _COLON = re.compile("[:：]")
 _BULLET = re.compile(r"^\s*(?:(?:[-–—•+*>]|\d{1,3}[.)])\s+)+")
 _ASIDE = re.compile(r"(?<=\S)\s*[(（\[](?P<aside>[^()（）\[\]]*)[)）\]](?P<behind>[*_\s]*)$")
-_DRESS = "*_~[](){}\"'«»“”„‘’ \t"  # around a name
+_DRESS = "*_~[](){}<>【】「」『』《》\"'«»“”„‘’ \t"  # around a name
 _CLOSERS = re.compile(r"\s*[\])}]")  # of a bracket that was opened before the name: "[Anna:] Hi."
-_TIME = re.compile(r"[\[(]?\b\d{1,2}(?::\d\d){1,2}(?:[.,]\d+)?\b[\])]?")
-_CLAUSE = re.compile(r"[,;–—]|\s-\s")
+_CLOCK = r"\d{1,2}(?::\d\d){1,2}(?:[.,]\d+)?(?:\s*[ap]\.?m\b\.?)?"
+_TIME = re.compile(  # "[00:12 - 00:15]", "(10:30 AM)", "12/24/24, 10:30"
+    rf"[\[(]?\b(?:\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{1,4}},?\s+)?{_CLOCK}(?:\s*(?:-->|[-–—])\s*{_CLOCK})?(?!\w)[\])]?",
+    re.IGNORECASE,
+)
+_TAGGED = re.compile(
+    r"\s*(?:\[(?P<square>[^\[\]]+)\]|<(?P<angle>[^<>]+)>|【(?P<lens>[^【】]+)】)\s+(?=\S)"
+)  # "[Anna] Hi."
+_TURKISH_I = str.maketrans("İIı", "iii")  # of which the letter case is another in Turkish
+_CLAUSE = re.compile(r"[,;–—&/+]|\s-\s|\sand\s")
 _FEW = 3  # words between a name and a colon
 _EMPHASIS = re.compile(r"\s*[*_]{1,3}(?=\s|$)")  # that closes behind the colon
 _LABEL = re.compile(
@@ -47,14 +56,18 @@ def known_speakers(names: Collection[str]) -> dict[str, str]:
     for name in names:
         if not isinstance(name, str) or not name or name != " ".join(name.split()) or _COLON.search(name):
             raise TextError(f"a speaker's name is a line of text without a colon or outer spaces, not {name!r}")
-        known.setdefault(compose(name).casefold(), name)
+        known.setdefault(_fold(compose(name)), name)
     return {**known, **{compose(name): name for name in names}}
 
 
 def find_speaker(name: str, known: Mapping[str, str]) -> str | None:
     """The known speaker of that name, in any letter case."""
     name = " ".join(name.split())
-    return known.get(name) or known.get(name.casefold())
+    return known.get(name) or known.get(_fold(name))
+
+
+def _fold(name: str) -> str:
+    return name.translate(_TURKISH_I).casefold()
 
 
 def read_label(line: str, known: Mapping[str, str]) -> Line | None:
@@ -62,20 +75,31 @@ def read_label(line: str, known: Mapping[str, str]) -> Line | None:
     head, *rest = _COLON.split(line, maxsplit=1)
     if rest and (speaker := find_speaker(head, known)):
         return Line(speaker, "", rest[0])
-    head, *rest = _COLON.split(_without_time(line), maxsplit=1)
+    line = _without_time(line)
+    head, *rest = _COLON.split(line, maxsplit=1)
     if not rest:
-        return None
+        return _read_tag(line, known)
     head = _BULLET.sub("", head, count=1)
     if head.lstrip().startswith(("[", "(", "{")):
         rest[0] = _CLOSERS.sub("", rest[0], count=1)
     for name, how in _without_asides(head):
         if speaker := find_speaker(name.strip(_DRESS), known):
             return Line(speaker, how, _EMPHASIS.sub("", rest[0], count=1) if set(head) & set("*_") else rest[0])
-    return None
+    return _read_tag(line, known)
+
+
+def _read_tag(line: str, known: Mapping[str, str]) -> Line | None:
+    """ "[Anna] Hi." """
+    tag = _TAGGED.match(line)
+    speaker = tag and find_speaker(tag["square"] or tag["angle"] or tag["lens"], known)
+    return Line(speaker, "", line[tag.end() :]) if tag and speaker else None
 
 
 def almost_label(line: str, known: Mapping[str, str]) -> str | None:
-    """What may or may not be a label: "Anna, whispering: Hi." is said by Anna or to her. None for another line."""
+    """What may or may not be a label: "Anna, whispering: Hi." is said by Anna or to her. None for another line.
+
+    "Anna & Tom: Hi." is one, but no voice is that of both.
+    """
     head, *rest = _COLON.split(line, maxsplit=1)
     name, *words = _CLAUSE.split(_BULLET.sub("", head, count=1), maxsplit=1)
     few = rest and words and len(words[0].split()) <= _FEW

@@ -73,6 +73,19 @@ def check_marks(text: str) -> None:
         _meaning(match, voices)
 
 
+def without_marks(text: str) -> str:
+    """The text without its marks."""
+    for match in reversed(find_marks(text)):
+        text = text[: match.start()] + text[match.end() :]
+    return text
+
+
+def check_spoken(text: str) -> None:
+    """Raise TextError for a text with nothing but marks."""
+    if not without_marks(text).strip():
+        raise TextError(f"nothing in the text can be spoken: {text[:200]!a}")
+
+
 def read_marks(text: str) -> Iterator[str | Mark]:
     """Texts and what stands between them, in order. Warns with TextWarning, once, naming the tags that are ignored.
 

@@ -56,7 +56,7 @@ class Cast:
         return self.own.get(speaker) or self.given.get(speaker)
 
     def is_settled(self, speaker: str | None) -> bool:
-        """Whether the speaker's next piece leaves his voice as it is."""
+        """Whether the speaker's next piece leaves the voice as it is."""
         if self.keep_voice == "rolling":
             return False
         return speaker in self.own or (self.keep_voice == "fixed" and self.given.get(speaker) is not None)
@@ -165,4 +165,6 @@ def _keep(job: Job, pieces: Sequence[SpokenPiece], config: BarkConfig) -> tuple[
 
 
 def _other_speech(job: Job, problem: str) -> SpeechError:
-    return SpeechError(f"the report {job.report} is of another speech: {problem}; give another file, or delete it")
+    return SpeechError(
+        f"the report {job.report} is of another speech: {problem}; give another file, or delete it to begin again"
+    )

@@ -26,7 +26,7 @@ from bark_jax.speech.labels import almost_label, find_speaker, known_speakers, r
 from bark_jax.speech.language import ENGLISH, Language, choose_language
 from bark_jax.speech.marks import MAX_PAUSE, Pause, read_marks
 from bark_jax.speech.pieces import Limits, cut
-from bark_jax.speech.songs import close_songs
+from bark_jax.speech.songs import close_songs, pair_notes
 from bark_jax.text import TextError, TextWarning, compose, name_all, normalize
 
 _BRACKETED = re.compile(r"\[[^\[\]]*\]")
@@ -162,7 +162,10 @@ def write_script(
 def _read(text: str, known: Mapping[str, str], pauses: Pauses) -> list[_Passage]:
     """The passages of a text, songs closed."""
     reader = _Reader(known, pauses)
-    passages = list(reader.passages("\n".join(compose(text).removeprefix("\ufeff").splitlines())))
+    text, songs = pair_notes("\n".join(compose(text).removeprefix("\ufeff").splitlines()))
+    passages = list(reader.passages(text))
+    if songs:
+        warnings.warn(f"a song without a ♪ at its end: {name_all(songs)}", TextWarning, stacklevel=3)
     if reader.asides:
         warnings.warn(f"not spoken, being part of a label: {name_all(reader.asides)}", TextWarning, stacklevel=3)
     if reader.doubtful:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 NOTE = "♪"
+_RUN = re.compile("♪(?:[ \t]*♪)+")
 
 
 def close_songs(texts: Sequence[str]) -> list[str]:
@@ -27,6 +28,36 @@ def close_songs(texts: Sequence[str]) -> list[str]:
         closed[index] = "" if text.strip() == NOTE else f"{NOTE} {text.lstrip()}"
         opener = None
     return closed
+
+
+def pair_notes(text: str) -> tuple[str, list[str]]:
+    """The text with a closing ♪ for each song that lacks one, and the lines that begin those that nothing ends.
+
+    Several ♪ in a row are one. A line that begins with ♪ while a song is open begins another, and the open one ends
+    before it: lyrics are often written with one ♪ a line. One that nothing ends is over with its paragraph.
+    """
+    lines = _RUN.sub(NOTE, text).split("\n")
+    unended: list[str] = []
+    opener: int | None = None
+    for index, line in enumerate(lines):
+        begins = line.lstrip().startswith(NOTE) and line.strip() != NOTE
+        if begins and opener is not None:
+            _append(lines, index - 1)
+            opener = None
+        if line.count(NOTE) % 2:
+            opener = index if opener is None else None
+    if opener is not None and lines[opener].lstrip().startswith(NOTE) and lines[opener].strip() != NOTE:
+        unended.append(lines[opener].strip())
+        blank = (i for i in range(opener, len(lines)) if not lines[i].strip())
+        _append(lines, next(blank, len(lines)) - 1)
+    return "\n".join(lines), unended
+
+
+def _append(lines: list[str], index: int) -> None:
+    """End the last line up to `index` that has words with a ♪."""
+    while not lines[index].strip():
+        index -= 1
+    lines[index] = f"{lines[index].rstrip()} {NOTE}"
 
 
 def song_spans(text: str) -> list[tuple[int, int]]:

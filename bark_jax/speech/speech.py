@@ -12,6 +12,7 @@ from bark_jax.audio import Waveform
 from bark_jax.config import BarkConfig
 from bark_jax.generation import Generation, Tokens
 from bark_jax.hearing.timing import WordTime
+from bark_jax.quoting import count_of
 from bark_jax.sound import Sound, excerpt
 from bark_jax.speech import subtitles
 from bark_jax.speech.joining import Join
@@ -91,14 +92,14 @@ class Speech(Sound):
         return Timeline(self.waveform, self.sample_rate, **axis)
 
     def __repr__(self) -> str:
-        return (
-            f"Speech({excerpt(self.text)}, {len(self.pieces)} pieces, {self.seconds:.2f} s at {self.sample_rate} Hz, "
-            f"seed {self.seed})"
+        facts = (
+            f"{count_of(len(self.pieces), 'piece')}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed}"
         )
+        return f"Speech({excerpt(self.text)}, {facts})"
 
     def _repr_html_(self) -> str:
         """A player, for notebooks."""
-        facts = f"{self.seconds:.2f} s · {len(self.pieces)} pieces · seed {self.seed}"
+        facts = f"{self.seconds:.2f} s · {count_of(len(self.pieces), 'piece')} · seed {self.seed}"
         return self.player(f"{facts} · real-time factor {self.real_time_factor:.2f} · {self.text}")
 
     def save_pieces(self, folder: str | Path, suffix: str = ".wav") -> list[Path]:

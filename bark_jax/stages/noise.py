@@ -1,8 +1,8 @@
 """Random numbers of the stages: of a seed the same bits, whichever generator or layout JAX is set to use.
 
-Every key is a Threefry-2x32 key, and number i that is drawn with it is the hash of (0, i) alone, so neither the shape
-of a batch nor JAX_DEFAULT_PRNG_IMPL, JAX_THREEFRY_PARTITIONABLE or the like change it. These are the bits of
-`jax.random` with its default settings.
+Every key is a Threefry-2x32 key, and number i that is drawn with it is the hash of (0, i) alone. So neither the shape
+of a batch nor JAX_DEFAULT_PRNG_IMPL, JAX_THREEFRY_PARTITIONABLE, JAX_RANDOM_SEED_OFFSET or the like change it. These
+are the bits of `jax.random` with its default settings.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ IMPLEMENTATION = "threefry2x32"
 
 def seed_key(seed: int | Array) -> Array:
     """The typed key of a seed, 0 … 2³² − 1."""
-    return jax.random.key(seed, impl=IMPLEMENTATION)
+    word = jnp.asarray(seed).astype(jnp.uint32) if isinstance(seed, Array) else jnp.uint32(seed)
+    return jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), word]), impl=IMPLEMENTATION)  # JAX would add an offset
 
 
 def seed_keys(seeds: Sequence[int]) -> Array:

@@ -256,7 +256,7 @@ def voice_file(
         )
     path = (folder or library_folder()) / f"{name}.npz"
     if path.exists() and not overwrite:
-        raise VoiceError(f"there is a voice {name} already, in {path}: take another name, or overwrite it (--force)")
+        raise VoiceError(f"there is a voice {name} already, in {path}: take another name, or overwrite (--force)")
     return path
 
 

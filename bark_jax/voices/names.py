@@ -32,14 +32,15 @@ def is_name(name: str) -> bool:
 def check_name(name: str) -> None:
     """Raise VoiceError unless it can be the name of a voice."""
     if not is_name(name):
+        reason = "it stands for no voice" if name.lower() == NO_VOICE else "not every system can have such a file"
         raise VoiceError(
-            f"{name!r:.100} is not a name for a voice: "
-            "use letters, digits, - and _, with / between folders; or a path that ends in .npz"
+            f"{name!r:.100} is not a name for a voice, as {reason}: take a name like anna or mine/anna, or a path that "
+            "ends in .npz"
         )
 
 
 def _is_file_name(part: str) -> bool:
-    if not part or part.strip(" .") != part or set(part) & set('<>:"\\|?*'):
+    if not part or part.strip(" .") != part or part.startswith("~") or set(part) & set('<>:"\\|?*'):
         return False
     return part.partition(".")[0].lower() not in _DEVICES
 

@@ -69,8 +69,8 @@ def receive(prompts: Mapping[str, Any], config: BarkConfig | None = None) -> Rec
     """
     arrays, changes = {}, []
     for field in FIELDS:
-        if f"{field}_prompt" in prompts:
-            arrays[field], done = _normal_form(field, as_array(prompts[f"{field}_prompt"]), config)
+        if (prompt := prompts.get(f"{field}_prompt")) is not None:
+            arrays[field], done = _normal_form(field, as_array(prompt), config)
             if done:
                 changes.append(f"{field}: {', '.join(done)}")
     if "coarse" not in arrays and "fine" in arrays and not list(find_malformations("fine", arrays["fine"])):

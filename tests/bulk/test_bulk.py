@@ -79,13 +79,17 @@ def pretend(rows: list[Row]) -> list[Any]:
     return ["no voice" if len(row.text) == 10 else audio(row) for row in rows]
 
 
+def warn(row: Row) -> list[str]:
+    return ["too short"] if len(row.text) == 5 else []
+
+
 def make(folder: Path, format: str = "flac", *, entries: list[Any] = GOOD, stop_after: int = 99) -> int:
     """Run until so many chunks are made; the number of rows that were spoken."""
     rows, bad = read_rows("x.jsonl", lines(entries))
     plan = run.make_plan(folder, format, "toy", rows, bad)
     spoken: list[Row] = []
     for number, own in run.open_folder(plan)[:stop_after]:
-        run.make_chunk(folder, format, number, own, lambda rows: spoken.extend(rows) or pretend(rows))  # type: ignore[func-returns-value]
+        run.make_chunk(folder, format, number, own, lambda rows: spoken.extend(rows) or pretend(rows), warn)  # type: ignore[func-returns-value]
     if stop_after == 99:
         run.close_folder(plan)
     return len(spoken)
@@ -108,6 +112,8 @@ def test_an_interrupted_run_is_continued(tmp_path: Path, format: str) -> None:
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
     errors = [json.loads(line) for line in (tmp_path / "cut" / "errors.jsonl").read_text().splitlines()]
     assert errors == [{"id": "row1", "reason": "no voice"}, {"id": "row4", "reason": "no voice"}]
+    warned = [json.loads(line) for line in (tmp_path / "cut" / "warnings.jsonl").read_text().splitlines()]
+    assert warned == [{"id": f"row{number}", "warnings": ["too short"]} for number in (0, 3, 6)]
 
 
 def test_files_that_are_there_are_not_made_twice(tmp_path: Path) -> None:

@@ -361,6 +361,7 @@ def test_a_report_that_cannot_be_written_is_named(speech: Speech, tmp_path: Path
         ({"best_of": 1.5}, SettingsError, "best_of must be"),
         ({"join": 3}, SettingsError, "join must be a Join"),
         ({"tempo": 3}, SettingsError, "unknown setting tempo"),
+        ({"langauge": "en"}, SettingsError, "did you mean language"),
         ({"seed": -2}, SettingsError, "seed must be"),
         ({"voice": "en_speaker_3"}, VoiceError, "en_speaker_3"),
         ({"voices": {"ANNA": "en_speaker_3"}}, VoiceError, "en_speaker_3"),

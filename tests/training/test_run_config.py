@@ -49,8 +49,8 @@ def test_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("steps=200", "run: unknown fields.*'steps'"),
-        ("train.stepz=200", "train: unknown fields.*'stepz'"),
+        ("steps=200", "run: there is no field steps"),
+        ("train.stepz=200", "train: there is no field stepz; did you mean steps"),
         ("train.steps=many", "train.steps must be int, not 'many'"),
         ("train.steps=0", "steps must be ≥ 1, not 0"),
         ("train.learning_rate=nan", "learning_rate must be a number"),
@@ -77,7 +77,7 @@ def test_what_cannot_be_set(tmp_path: Path, override: str, message: str) -> None
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("model = ", "is not TOML"), ("batch = 1", "missing fields.*'model'"), ("model = '\udcff'", "is not TOML")],
+    [("model = ", "is not TOML"), ("batch = 1", "the field model is missing"), ("model = '\udcff'", "is not TOML")],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "run.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
