@@ -7,8 +7,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bark_jax.quoting import quote
+from bark_jax.training.columns import FILES, SPEAKERS, texts_among
 from bark_jax.training.shards import DataError
-from bark_jax.training.tables import FILES, SPEAKERS, SURPLUS, TEXTS, pick, read_table
+from bark_jax.training.tables import SURPLUS, pick, read_table
 
 SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".au", ".mp3", ".ogg", ".opus", ".w64")  # of recordings, the best first
 NO_RECORDING = "there is no such recording"
@@ -45,15 +46,16 @@ class Recordings:
         self.names = [path.as_posix() for path in paths if path.suffix.lower() in SUFFIXES]
         self._by_stem: dict[str, list[PurePath]] = defaultdict(list)
         for name in self.names:
-            self._by_stem[PurePath(name).stem].append(PurePath(name))
+            self._by_stem[PurePath(name).stem.casefold()].append(PurePath(name))
 
     def find(self, name: str) -> str:
         """The file that a table calls `name`, relative to the folder.
 
         That is the path itself; else the one recording whose path ends like it, where either may lack its suffix or
-        have another: `LJ001-0001` is `wavs/LJ001-0001.wav`. A path may be absolute, or begin with the folder's own
-        name, as long as it stays in the folder; of one elsewhere, as on the machine that the table was made on, the
-        longest end counts that names a recording. Raises DataError.
+        have another: `LJ001-0001` is `wavs/LJ001-0001.wav`. Letter case counts only where two recordings differ in it.
+        A path may be absolute, or begin with the folder's own name, as long as it stays in the folder; of one
+        elsewhere, as on the machine that the table was made on, the longest end counts that names a recording. Raises
+        DataError.
         """
         path = self._inside(name)
         if path.anchor or (path.parts[:1] and path.parts[0].endswith(":")):  # of Windows
@@ -91,11 +93,19 @@ class Recordings:
         )
 
     def _ending(self, wanted: PurePath) -> list[PurePath]:
-        """The recordings whose path ends so, apart from suffixes."""
+        """The recordings whose path ends so, apart from suffixes; if there is none, apart from letter case too."""
         stems = {wanted.name} | ({wanted.stem} if wanted.suffix.lower() in SUFFIXES else set())
-        above = wanted.parts[:-1]
-        found = (path for stem in sorted(stems) for path in self._by_stem.get(stem, ()))
-        return [path for path in found if not above or path.parts[:-1][-len(above) :] == above]
+        candidates = [
+            path for stem in sorted({stem.casefold() for stem in stems}) for path in self._by_stem.get(stem, ())
+        ]
+        exact = [path for path in candidates if path.stem in stems and _is_below(path, wanted.parts[:-1])]
+        folded = tuple(part.casefold() for part in wanted.parts[:-1])
+        return exact or [path for path in candidates if _is_below(PurePath(str(path).casefold()), folded)]
+
+
+def _is_below(path: PurePath, folders: tuple[str, ...]) -> bool:
+    """Whether the last folders of the path are these."""
+    return not folders or path.parts[:-1][-len(folders) :] == folders
 
 
 def read_transcripts(path: Path, recordings: Recordings) -> tuple[list[Transcript], list[LeftOut], str | None]:
@@ -127,7 +137,7 @@ def _exists(recordings: Recordings, name: str) -> bool:
 def _transcript(line: int, values: Any, recordings: Recordings) -> Transcript | LeftOut:
     if not isinstance(values, Mapping):
         return _left_out(line, "", "the line is not of the table's format")
-    file, text, speaker = pick(values, FILES), pick(values, TEXTS), pick(values, SPEAKERS)
+    file, text, speaker = pick(values, FILES), pick(values, texts_among(values)), pick(values, SPEAKERS)
     if isinstance(file, Mapping):  # as the library datasets writes audio
         file = file.get("path")
     if file is None:

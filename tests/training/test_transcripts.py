@@ -57,11 +57,38 @@ CORPORA = {
     "datasets, CSV": ("a.wav", "audio,label\na.wav,Hello\n", ["Hello"], None),
     "CMU ARCTIC": ("wav/a1.wav wav/a2.wav", f'( a1 "{LONG}" )\n( a2 "Yes, \\"no\\"." )\n', [LONG, 'Yes, "no".'], None),
     "names from Windows": ("clips/a.wav", "path,text\nclips\\a.wav,Hello\n", ["Hello"], None),
+    "commas in texts": ("a.wav b.wav", "a.wav,Yes, I do.\nb.wav,No, I do.\n", ["Yes, I do.", "No, I do."], None),
+    "commas in some texts": ("a.wav b.wav", "a.wav,Hello, you\nb.wav,Bye you\n", ["Hello, you", "Bye you"], None),
+    "a blank after the comma": ("a.wav b.wav", 'a.wav, "Hello, you"\nb.wav\n', ["Hello, you"], None),
+    "semicolons in texts": ("a.wav b.wav", "a;Yes; I do.\nb;No.\n", ["Yes; I do.", "No."], None),
+    "commas between columns": ("a.wav b.wav", f"a,ann,{LONG}\nb,ann,Bye you\n".replace(LONG, f'"{LONG}"'),
+                               [LONG, "Bye you"], ["ann"] * 2),
+    "LJSpeech, few normal forms": (
+        "a.wav b.wav c.wav d.wav", "a|Hello there|\nb|Bye|\nc|5|five\nd|Dr. A|\n",
+        ["Hello there", "Bye", "five", "Dr. A"], None,
+    ),
+    "few speakers": ("a.wav b.wav c.wav", "a|Hello there|\nb|Good bye|\nc|Yes you|ann\n",
+                     ["Hello there", "Good bye", "Yes you"], None),
+    "JSON object": ("a.wav b.wav", '{"a": "Hello",\n "b.wav": "Bye"}', ["Hello", "Bye"], None),
+    "JSON object of objects": ("a.wav", '{"a": {"Text": "Hello", "speaker": "ann"}}', ["Hello"], ["ann"]),
+    "JSON array in an object": ("a.wav", '{\n"version": 1,\n"data": [\n{"id": "a", "text": "Hi"}\n]}', ["Hi"], None),
+    "JSON object of one line": ("a.wav", '{\n"id": "a",\n"text": "Hi",\n"words": [{"at": 1}]\n}', ["Hi"], None),
+    "wav and txt": ("a.wav", "wav,txt\na.wav,Hello\n", ["Hello"], None),
+    "audio_id": ("a.wav", "audio_id,text\na,Hello\n", ["Hello"], None),
+    "name and content": ("a.wav", "name,content\na,Hello\n", ["Hello"], None),
+    "uttid and ref": ("a.wav", "uttid,ref\na,Hello\n", ["Hello"], None),
+    "comments": ("a.wav", "# made by hand\n\n# twice\npath,text\na.wav,Hello\n", ["Hello"], None),
+    "a header with a mark": ("a.wav", "# path\tsentence\na.wav\tHello\n", ["Hello"], None),
+    "names with a mark": ("#1.wav #2.wav", "#1.wav|Hello you\n#2.wav|Bye you\n", ["Hello you", "Bye you"], None),
+    "speaker first": ("a.wav b.wav", "ann|a|Hello you\nbob|b|Good bye\n", ["Hello you", "Good bye"], ["ann", "bob"]),
 }  # fmt: skip
 
 
 HEADLESS = {
     "Coqui", "GPT-SoVITS", "CSS10", "KSS", "ESD", "spoken digits", "LibriSpeech", "JSUT", "a bar in a text",
+    "a blank after the comma", "commas in texts", "commas in some texts", "semicolons in texts",
+    "commas between columns", "few speakers",
+    "names with a mark", "speaker first",
 }  # fmt: skip
 
 
@@ -85,13 +112,17 @@ def test_tables_as_corpora_have_them(tmp_path: Path, name: str, encoding: str) -
     assert len(rows) == len(texts or [1])
     assert [row.text for row in rows] == (texts or ['Hello, "you"\nthere'])
     assert [row.speaker for row in rows] == list(speakers or [""] * len(rows))
-    reasons = {"LJSpeech, no audio first": NO_RECORDING, "a bar in a text": "there are more cells than columns"}
+    reasons = {
+        "LJSpeech, no audio first": NO_RECORDING,
+        "a bar in a text": "there are more cells than columns",
+        "a blank after the comma": "there is no transcript",
+    }
     assert len(left_out) == (name in reasons)
     assert all(line.reason.startswith(reasons[name]) for line in left_out)
     has_header = not name.startswith(("LJSpeech", "VITS")) and name not in HEADLESS
     assert (note is None) == has_header
     if note:
-        assert "has no header: its columns are read as file, " in note
+        assert "has no header: its columns are read as " in note
 
 
 @pytest.mark.parametrize("folder", [".", "wavs"])
@@ -110,6 +141,8 @@ def test_recordings_are_found_by_the_names_that_tables_use(tmp_path: Path, folde
         ("x/A.WAV x/b.wav", "A", "x/A.WAV"),
         ("x/a.wav y/a.wav", "y/a", "y/a.wav"),
         ("z/x/a.wav z/y/a.wav", "y/a.flac", "z/y/a.wav"),
+        ("X/Lj1.wav", "x/LJ1", "X/Lj1.wav"),
+        ("X/a.wav x/A.wav", "x/A", "x/A.wav"),
     ],
 )
 def test_the_recording_that_is_meant(tmp_path: Path, files: str, named: str, found: str) -> None:
@@ -132,6 +165,39 @@ def test_the_recording_that_is_meant(tmp_path: Path, files: str, named: str, fou
 def test_names_that_do_not_say_which(tmp_path: Path, named: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         corpus(tmp_path, "x/a.wav y/a.wav", "")[0].find(named)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "normalized_text",
+        "Norm Text",
+        "text_norm",
+        "cleaned_text",
+        "normalized_sentence",
+        "transcript-clean",
+        "normtext",
+    ],
+)
+@pytest.mark.parametrize("raw", ["text", "sentence", "transcript"])
+def test_a_normalised_text_is_preferred(tmp_path: Path, raw: str, column: str) -> None:
+    recordings, path = corpus(tmp_path, "a.wav b.wav", f"id,{raw},{column}\na,5,five\nb,Hello,\n")
+    assert [row.text for row in read_transcripts(path, recordings)[0]] == ["five", "Hello"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "a,ann,Hello, you\nb,bob,Bye\n",
+        "a,Hello,you\nb,Bye\n",
+        "a, ann, Hello\nb, bob, Bye\n",
+        "ann,a,Yes, I\nann,b,No\n",
+    ],
+)
+def test_commas_that_may_mean_either_are_refused(tmp_path: Path, table: str) -> None:
+    recordings, path = corpus(tmp_path, "a.wav b.wav", table)
+    with pytest.raises(DataError, match=r"has no header, and ',' may stand in its texts or between its columns: quote"):
+        read_transcripts(path, recordings)
 
 
 def test_an_error_names_the_columns_found_and_those_accepted(tmp_path: Path) -> None:
