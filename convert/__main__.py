@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint
+from bark_jax.checkpoint import DTYPES, CheckpointError, is_checkpoint, read_json
 from bark_jax.cli.parser import Parser
+from bark_jax.hearing.finding import HUBERT_REPOSITORY
 from bark_jax.hub import download
 from bark_jax.layouts import SIZES, TOKENIZER_REPOSITORY, TRANSFORMERS, suno_names
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from .conversion import convert_checkpoint  # with JAX, which --help and bad usage need not wait for
+    from .conversion import convert_checkpoint  # slow to import, which --help and bad usage need not wait for
 
     local = partial(_local, progress=not options.quiet)
     if _is_hubert(Path(options.source), options):
@@ -80,18 +81,22 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _is_hubert(source: Path, options: argparse.Namespace) -> bool:
-    from .hubert import HUBERT_REPOSITORY, is_hubert
-
-    return options.quantizer is not None or str(source) == HUBERT_REPOSITORY or is_hubert(source)
+    """Whether HuBERT is meant: a folder in Hugging Face's layout, the repository, or a file such as fairseq's."""
+    if options.quantizer is not None or str(source) == HUBERT_REPOSITORY:
+        return True
+    if source.is_file():
+        return "hubert" in source.name.lower() and source.suffix in (".pt", ".bin", ".safetensors")
+    file = source / "config.json"
+    return file.is_file() and read_json(file).get("model_type") == "hubert"
 
 
 def _convert_hubert(options: argparse.Namespace) -> None:
     """HuBERT has a layout of its own, and none of Bark's options."""
-    from .hubert import convert_hubert
-
     given = [name for name in ("size", "tokenizer", "overwrite", "verify", *TRANSFORMERS) if getattr(options, name)]
     if given or options.dtype != DTYPES[0]:
         raise ConversionError(f"--{(given or ['dtype'])[0]} is not for HuBERT: leave it out")
+    from .hubert import convert_hubert  # with JAX, which refusals need not wait for
+
     source = _local(options.source, ("pytorch_model.bin",), progress=not options.quiet)
     convert_hubert(source, options.out, quantizer=options.quantizer)
     if not options.quiet:

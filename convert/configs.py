@@ -1,13 +1,13 @@
 """The configurations of a source → BarkConfig.
 
 Sizes come from Hugging Face's config.json or Suno's `model_args`; token ids, rates, windows and temperatures from
-generation_config.json, where it has them, else they are Suno's, the defaults of BarkConfig. Keys that are not named
-here or in sampling.py are ignored.
+generation_config.json, where it has them, else they are Suno's, the defaults of BarkConfig. Keys of config.json that
+are not named here or in sampling.py are ignored; those of generation_config.json are named by ignored.py.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,20 @@ GENERATION = {
     },
     "fine": {"max_fine_history_length": "max_history", "temperature": "temperature"},
 }  # fmt: skip
+
+# Settings of generation_config.json, by section, that must agree with a size of the model, or with another setting.
+CHECKED: dict[str, dict[str, Callable[[BarkConfig], Any]]] = {
+    "": {
+        "sample_rate": lambda config: config.codec.sample_rate,
+        "codebook_size": lambda config: config.codec.codebook_size,
+    },
+    "semantic_config": {"eos_token_id": lambda config: config.semantic.pad},
+    "coarse_acoustics_config": {"coarse_rate_hz": lambda config: config.codec.frame_rate_hz},
+    "fine_acoustics_config": {
+        "max_fine_input_length": lambda config: config.fine.gpt.block_size,
+        "n_fine_codebooks": lambda config: config.fine.gpt.codebooks,
+    },
+}
 
 
 def read_huggingface_config(folder: Path) -> BarkConfig:
@@ -196,17 +210,8 @@ def _renamed(values: Values, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _contradictions(config: BarkConfig, generation: Values) -> Iterator[str]:
-    """Generation settings that must agree with a size of the model, or with another setting."""
-    expected: dict[str, Values] = {
-        "": {"sample_rate": config.codec.sample_rate, "codebook_size": config.codec.codebook_size},
-        "semantic_config": {"eos_token_id": config.semantic.pad},
-        "coarse_acoustics_config": {"coarse_rate_hz": config.codec.frame_rate_hz},
-        "fine_acoustics_config": {
-            "max_fine_input_length": config.fine.gpt.block_size, "n_fine_codebooks": config.fine.gpt.codebooks
-        },
-    }  # fmt: skip
-    for section, settings in expected.items():
+    for section, settings in CHECKED.items():
         values = _section(generation, section) if section else generation
-        for key, value in settings.items():
-            if values.get(key) not in (None, value):
+        for key, expected in settings.items():
+            if values.get(key) not in (None, value := expected(config)):
                 yield f"{section or 'its'} {key} is {values[key]!r:.200}, the model needs {value}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bark_jax.checkpoint import is_checkpoint, is_vacant, write_checkpoint
+from bark_jax.checkpoint import is_checkpoint
 from bark_jax.config import NETWORKS
 from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.voices.library import default_name, list_voices
@@ -46,25 +46,27 @@ def convert_checkpoint(
     Raises ConversionError (a bark_jax.checkpoint.CheckpointError) with all that is wrong with the source, and
     CheckpointError when a file is not JSON or `out` cannot be written.
     """
+    opened = open_source(source, size=size, tokenizer=tokenizer, stages=stages)
+    from bark_jax.checkpoint.writing import is_vacant  # with JAX, which a refusal need not wait for
+
     out = Path(os.path.realpath(out))  # "." has no name to write beside
     if not is_vacant(out) and not (overwrite and is_checkpoint(out)):
         advice = ": --overwrite replaces it" if is_checkpoint(out) else ", and is not a converted checkpoint"
         raise ConversionError(f"{out} exists already{advice}")
-    opened = open_source(source, size=size, tokenizer=tokenizer, stages=stages)
     plans = {
         network: plan(network, opened.config, tensors, converted=network in opened.converted)
         for network, tensors in opened.networks.items()
     }
-    problems = [f"{label} belongs to no network" for label in opened.unclaimed]
-    problems += [problem for network in NETWORKS for problem in plans[network].problems]
-    refuse(f"{source} does not fit its configuration", problems)
+    problems = {network: plans[network].problems for network in NETWORKS}
+    problems[""] = [f"{label} belongs to no network" for label in opened.unclaimed]
+    _refuse("does not fit its configuration", problems, source, stages)
     _say(f"{source}: {opened.description}; left out: {_summary(plans.values())}", progress)
     if changed := describe_sampling(opened.config):
         _say(f"{source}: default settings that differ from Suno's: {changed}", progress)
     if opened.ignored:
         warnings.warn(f"{source} asks for settings that are ignored here: {', '.join(opened.ignored)}", stacklevel=2)
     voices = _voices(opened)
-    _check(source, plans, progress)
+    _check(source, stages, plans, progress)
     target = out if is_vacant(out) else out.with_name(f".{out.name}.new-{secrets.token_hex(4)}")
     _write(target, opened, plans, voices, dtype, progress)
     if target != out:
@@ -79,16 +81,28 @@ def _voices(source: Source) -> Voices:
     return [(name, Voice.load(folder / f"{name}.npz", source.config)) for name in list_voices(folder)]
 
 
-def _check(source: Path, plans: dict[str, Plan], progress: bool) -> None:
+def _check(source: Path, stages: Mapping[str, Path] | None, plans: dict[str, Plan], progress: bool) -> None:
     """Raise ConversionError with every tensor that cannot be used."""
-    problems: list[str] = []
-    for network in NETWORKS:
-        for target in _shown(plans[network].targets, f"checking {network}", progress):
-            problems += target.problems()
-    refuse(f"{source} has weights that cannot be used", problems)
+    problems = {
+        network: [
+            problem
+            for target in _shown(plans[network].targets, f"checking {network}", progress)
+            for problem in target.problems()
+        ]
+        for network in NETWORKS
+    }
+    _refuse("has weights that cannot be used", problems, source, stages)
+
+
+def _refuse(reason: str, problems: Mapping[str, list[str]], source: Path, stages: Mapping[str, Path] | None) -> None:
+    """Raise ConversionError naming the source, or the files put over it, that have problems; these are by network."""
+    files = dict.fromkeys(str((stages or {}).get(network, source)) for network, found in problems.items() if found)
+    refuse(f"{', '.join(files)} {reason}", [problem for found in problems.values() for problem in found])
 
 
 def _write(out: Path, source: Source, plans: dict[str, Plan], voices: Voices, dtype: str, progress: bool) -> None:
+    from bark_jax.checkpoint.writing import write_checkpoint  # with JAX
+
     networks = {network: _arrays(plans[network].targets, f"writing {network}", progress) for network in NETWORKS}
     write_checkpoint(
         out, source.config, networks, tokenizer_json=source.tokenizer_json, voices=voices, dtype=dtype,

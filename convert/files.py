@@ -6,10 +6,11 @@ from .errors import ConversionError
 
 
 def inside(folder: Path, relative: object) -> Path:
-    """The file of `folder` that an untrusted relative path names; it need not exist. Raises ConversionError.
+    """The file of `folder` that an untrusted path names; it need not exist. Raises ConversionError.
 
-    Symbolic links are followed and may not leave the folder either, with one exception: the Hugging Face cache keeps
-    `snapshots/REVISION/NAME` as a link into the `blobs` of the same repository.
+    The path is relative to the folder, or absolute and begins with it. Symbolic links are followed and may not leave
+    the folder either, with one exception: the Hugging Face cache keeps `snapshots/REVISION/NAME` as a link into the
+    `blobs` of the same repository.
     """
     if not isinstance(relative, str):
         raise ConversionError(f"{folder} refers to {relative!r:.200}, which is not a path")
@@ -18,7 +19,11 @@ def inside(folder: Path, relative: object) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # endless links, names too long or with a zero byte
         raise ConversionError(f"{folder} refers to {relative!r:.200}: {error}") from error
     roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
-    lexical = not Path(relative).is_absolute() and ".." not in Path(relative).parts
+    path = Path(relative)
+    if path.is_absolute():
+        own = next((each for each in (folder.absolute(), root) if path.is_relative_to(each)), None)
+        path = path.relative_to(own) if own else path
+    lexical = not path.is_absolute() and ".." not in path.parts
     if not lexical or not any(target.is_relative_to(allowed) for allowed in roots):
         raise ConversionError(f"{folder} refers to {relative!r:.200}, which leaves the folder")
-    return folder / relative
+    return folder / path

@@ -17,6 +17,7 @@ from flax import nnx
 from bark_jax.arrays import read_member
 from bark_jax.checkpoint import read_json
 from bark_jax.checkpoint.writing import synced, whole_or_nothing, write_safetensors
+from bark_jax.hearing.finding import HUBERT_REPOSITORY
 from bark_jax.hearing.layout import LAYER, checked, describe
 from bark_jax.layouts import HUGGINGFACE_WEIGHTS
 from bark_jax.models.hubert import Hubert, HubertConfig
@@ -29,7 +30,6 @@ from .plan import Plan, match_tensors
 from .rules import Row
 from .tensors import LazyTensors, read_model_file, read_tensors
 
-HUBERT_REPOSITORY = "facebook/hubert-base-ls960"
 _LEFT_OUT = {
     "what stands for masked samples in training": r"(?:hubert\.)?masked_spec_embed",
     "the head of a recogniser": r"lm_head\.(?:weight|bias)",
@@ -48,14 +48,6 @@ _FAIRSEQ = (
     "is not a checkpoint of Hugging Face; if it is fairseq's own (hubert_base_ls960.pt), take pytorch_model.bin and "
     f"config.json of {HUBERT_REPOSITORY} instead: they hold the same weights"
 )
-
-
-def is_hubert(source: Path) -> bool:
-    """Whether a folder holds HuBERT in Hugging Face's layout, or the path is a file such as fairseq's."""
-    if source.is_file():
-        return "hubert" in source.name.lower() and source.suffix in (".pt", ".bin", ".safetensors")
-    file = source / "config.json"
-    return file.is_file() and read_json(file).get("model_type") == "hubert"
 
 
 def convert_hubert(

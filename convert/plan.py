@@ -5,15 +5,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bark_jax.config import BarkConfig
-from bark_jax.models.parameters import Shape, parameter_shapes
 
 from .combine import Combine
-from .rules import LEFT_OUT, Row, rows
+from .rules import LEFT_OUT, Row, first_match, rows
 from .tensors import LazyTensor, LazyTensors
+
+if TYPE_CHECKING:
+    from bark_jax.models.parameters import Shape
 
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
@@ -77,7 +80,7 @@ def _finite(array: np.ndarray) -> bool:
 
 @dataclass
 class Plan:
-    """The targets of one network, what is left out, and what prevents the conversion."""
+    """The targets of one network, the number of tensors that are not used by rule, and what prevents the conversion."""
 
     targets: list[Target]
     left_out: Counter[str]
@@ -89,15 +92,17 @@ def plan(network: str, config: BarkConfig, tensors: LazyTensors, *, converted: b
 
     converted: whether the tensors have been converted before, and are what they are to be.
     """
+    from bark_jax.models.parameters import parameter_shapes  # with JAX, which a refusal need not wait for
+
     table, shapes = rows(network, config), parameter_shapes(config, network)
     return match_tensors(network, table, shapes, tensors, LEFT_OUT, converted=converted)
 
 
 def match_tensors(
-    network: str, table: list[Row], shapes: Mapping[str, Shape], tensors: LazyTensors, ignored: Mapping[str, str],
+    network: str, table: list[Row], shapes: Mapping[str, "Shape"], tensors: LazyTensors, ignored: Mapping[str, str],
     *, converted: bool = False,
 ) -> Plan:  # fmt: skip
-    """`plan` by any table, shapes of targets, and rules of what is left out."""
+    """`plan` by any table, shapes of targets, and rules for tensors that are not used."""
     targets: dict[str, Target] = {}
     left_out: Counter[str] = Counter()
     problems: list[str] = []
@@ -114,11 +119,3 @@ def match_tensors(
             problems.append(f"{tensor.label} is not part of the {network} network")
     problems += [f"{network} {path}: no source tensor" for path in shapes if path not in targets]
     return Plan(list(targets.values()), left_out, problems)
-
-
-def first_match(name: str, table: list[Row]) -> tuple[Row, str] | None:
-    """The row about a source tensor, and its target."""
-    for row in table:
-        if (target := row.match(name)) is not None:
-            return row, target
-    return None

@@ -14,8 +14,12 @@ from bark_jax.config import BarkConfig, EncodecConfig
 
 from .combine import Combine, conv_kernel, lstm_bias, single, stack, subpixel_kernel
 
+# Beside the weights in what torch's AveragedModel and other averages of weights, and training scripts, save.
+COUNTERS = ("n_averaged", "num_updates", "step", "global_step", "iter", "iteration", "epoch")
+
 # Tensors that no network needs, by what they are. Rows come first: the codebooks here are those no row claims.
 LEFT_OUT = {
+    "counters of training": "|".join(COUNTERS),
     "attention masks": r"(?:transformer\.h|layers)\.\d+\.attn\.bias",
     "codebook training statistics": r"quantizer\.(?:vq\.)?layers\.\d+\._?codebook\.(?:inited|cluster_size|embed_avg)",
     "codebooks that Bark does not use": r"quantizer\.(?:vq\.)?layers\.\d+\._?codebook\.embed",
@@ -87,6 +91,14 @@ _CAUSAL = [
     Row("token_embedding", "input_embeds_layer.weight", "transformer.wte.weight"),
     Row("head.weight", "lm_head.weight", "lm_head.weight", others=("lm_head.0.weight",)),
 ]
+
+
+def first_match(name: str, table: list[Row]) -> tuple[Row, str] | None:
+    """The row about a source tensor, and its target."""
+    for row in table:
+        if (target := row.match(name)) is not None:
+            return row, target
+    return None
 
 
 def _fine_rows(codebooks: int) -> Iterator[Row]:

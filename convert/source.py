@@ -21,7 +21,8 @@ from bark_jax.layouts import (
 
 from .configs import SECTIONS, read_huggingface_config, stage_sizes, suno_config, with_stage
 from .errors import ConversionError
-from .sampling import ignored_settings
+from .ignored import ignored_settings
+from .rules import COUNTERS
 from .stages import find_stage, make_stage, read_stage
 from .tensors import LazyTensors, read_model_file, read_tensors
 from .tokenizer import read_tokenizer
@@ -97,10 +98,10 @@ def _huggingface(folder: Path, weights: Path, tokenizer: Path | None) -> Source:
     networks: dict[str, LazyTensors] = {network: {} for network in PREFIXES}
     unclaimed = []
     for name, tensor in read_tensors(weights).items():
-        for network, prefix in PREFIXES.items():
-            if name.startswith(prefix):
-                networks[network][name.removeprefix(prefix)] = tensor
-                break
+        network = next((network for network, prefix in PREFIXES.items() if name.startswith(prefix)), None)
+        if network or name in COUNTERS:  # of all networks: the plan of one leaves them out by rule
+            network = network or "semantic"
+            networks[network][name.removeprefix(PREFIXES[network])] = tensor
         else:
             unclaimed.append(tensor.label)
     return Source(

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax.checkpoint import is_checkpoint, read_json
-from bark_jax.layouts import HUGGINGFACE_WEIGHTS, PREFIXES, STAGE_FILES, TRANSFORMERS, over_a_model
+from bark_jax.layouts import HUGGINGFACE_WEIGHTS, PREFIXES, STAGE_FILES, TRANSFORMERS, explain_missing
+from bark_jax.quoting import shorten
 
 from .configs import SECTIONS, flat_section
 from .errors import ConversionError
-from .plan import first_match
-from .rules import transformer_rows
+from .rules import first_match, transformer_rows
 from .tensors import LazyTensors, read_model_file, read_tensors
 
 _MOST_CODEBOOKS = 64  # looked for
 _HEAD_WIDTH = 64  # of both published sizes
+_WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.bin", "*.safetensors")
+_OF_TRAINERS = {"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "rng_state.pth"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +129,28 @@ def _weights(folder: Path, network: str) -> Path:
     names = [*STAGE_FILES[network], *HUGGINGFACE_WEIGHTS]
     if found := next((folder / name for name in names if (folder / name).is_file()), None):
         return found
-    others = sorted(file for pattern in ("*.pt", "*.pth", "*.ckpt", "*.bin") for file in folder.glob(pattern))
+    if (folder / "adapter_config.json").is_file():
+        raise ConversionError(f"{folder}: {explain_missing(folder)}")
+    others = [file for pattern in _WEIGHTS for file in sorted(folder.glob(pattern)) if file.name not in _OF_TRAINERS]
     if len(others) == 1:
         return others[0]
-    problem = "several files of weights, none of a usual name" if others else "no file of weights"
-    raise ConversionError(f"{folder} holds {problem}: {over_a_model('FILE', network)}")
+    raise ConversionError(f"{folder} holds {_instead_of_one(folder, others, network)}")
+
+
+def _in_order(path: Path) -> tuple[int, str]:
+    """checkpoint-100 after checkpoint-50."""
+    return len(path.name), path.name
+
+
+def _instead_of_one(folder: Path, weights: list[Path], network: str) -> str:
+    """What a folder without one file of weights holds, and what to name instead."""
+    if weights:
+        return f"several files of weights, none of a usual name: name one, --{network} {weights[0]}"
+    steps = sorted((path for path in folder.glob("checkpoint-*") if path.is_dir()), key=_in_order)
+    if steps:
+        named = ", ".join(path.name for path in steps)
+        return f"no file of weights, but the folders {shorten(named)}: name one, --{network} {steps[-1]}"
+    return f"no file of weights: name the file or its folder, --{network} FILE"
 
 
 def _read_weights(folder: Path, weights: Path) -> tuple[Mapping[str, Any], LazyTensors]:

@@ -15,18 +15,19 @@ from bark_jax.layouts import PREFIXES
 
 from .errors import ConversionError, refuse
 from .files import inside
+from .rules import COUNTERS
 from .torch_file import TorchTensor, read_torch_file
 
 # Parts of names that training tools put anywhere: torch.compile, DataParallel and the like, FSDP, checkpointing.
 _TOOLS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _WRAPPERS = (  # where training scripts keep the weights; averages of them last
     "model", "state_dict", "model_state_dict", "module", "weights", "net", "network", "params", "ema",
-    "ema_state_dict", "ema_model",
+    "ema_state_dict", "ema_model", "shadow", "shadow_params",
 )  # fmt: skip
 _NETWORKS = frozenset(prefix.partition(".")[0] for prefix in PREFIXES.values())
 _MOST_WRAPPERS = 3  # in one another
 _ARGUMENTS = ("model_args", "args", "config", "hyper_parameters")  # and the sizes
-_LORA = re.compile(r"(?:.*\.)?(lora_\w+)(?:\..*)?")
+_LORA = re.compile(r"(?:.*\.)?((?i:lora)(?:[._]?\w+)?|base_layer)(?:\..*)?")  # lora_A, loraA, lora.A; PEFT's
 _LORA_REMEDY = (
     "merge them into the weights first (peft: `model = model.merge_and_unload()`; otherwise weight += scale · B @ A), "
     "save the result, and convert that"
@@ -83,7 +84,9 @@ def _unwrapped(content: Any) -> tuple[dict[str, Any], Any]:
 def _unprefixed(path: Path, tensors: LazyTensors) -> LazyTensors:
     """By names without what training tools put into them. Raises ConversionError for what has to be merged first."""
     _refuse_lora(path, tensors)
-    names = _without_shared({name: _cleaned(name) for name in tensors})
+    cleaned = {name: _cleaned(name) for name in tensors}
+    counters = {stored: name for stored, name in cleaned.items() if name in COUNTERS}
+    names = counters | _without_shared({stored: name for stored, name in cleaned.items() if stored not in counters})
     if len(set(names.values())) < len(names):
         raise ConversionError(f"{path} holds tensors twice: with and without a prefix, one of {', '.join(_TOOLS)}")
     return {names[name]: tensor for name, tensor in tensors.items()}
@@ -125,8 +128,13 @@ def _state_dict(path: Path, state: Any) -> LazyTensors:
     if not isinstance(state, dict):
         raise ConversionError(f"{path} holds no dict of tensors")
     tensors = {key: value for key, value in state.items() if type(key) is str and type(value) is TorchTensor}
-    refuse(f"{path} holds other things than tensors", [f"{key!r:.200}" for key in state if key not in tensors])
+    counters = {key: value for key, value in state.items() if key in COUNTERS and type(value) in (int, float)}
+    known = tensors | counters
+    refuse(f"{path} holds other things than tensors", [f"{key!r:.200}" for key in state if key not in known])
     return {
+        key: LazyTensor(_label(path, key), type(value).__name__, (), partial(np.asarray, value))
+        for key, value in counters.items()
+    } | {
         key: LazyTensor(_label(path, key), tensor.dtype.name, tensor.shape, tensor.read)
         for key, tensor in tensors.items()
     }

@@ -77,10 +77,21 @@ def tensors(folder: Path, network: str) -> dict[str, np.ndarray]:
         without(TABLE),
         without(re.compile(r".*attn\.bias")),
         lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()} | {"n_averaged": torch.tensor(3)},
         lambda state: dict(sorted(state.items(), reverse=True)),
         lambda state: {name: tensor.double() for name, tensor in state.items()},
     ],
-    ids=["transformers 5", "old norms", "no heads", "no tables", "no masks", "compiled", "another order", "float64"],
+    ids=[
+        "transformers 5",
+        "old norms",
+        "no heads",
+        "no tables",
+        "no masks",
+        "compiled",
+        "average",
+        "another order",
+        "float64",
+    ],
 )
 def test_same_weights_give_the_same_checkpoint(
     save: Save, change: Callable[[State], State], tmp_path: Path, state: State, config: BarkConfig, reference: Path

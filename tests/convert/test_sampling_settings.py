@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import GenerationConfig
+from transformers.models.bark.generation_configuration_bark import BarkGenerationConfig
 
 from bark_jax.config import BarkConfig
 from bark_jax.convert import ConversionError
 from bark_jax.convert.configs import read_huggingface_config
-from bark_jax.convert.sampling import describe_sampling, ignored_settings
+from bark_jax.convert.ignored import ignored_settings
+from bark_jax.convert.sampling import describe_sampling
 from bark_jax.settings import Settings
 
 from torch_checkpoints import torch_config
@@ -67,6 +70,16 @@ LIBRARY = {"do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 1.0, "nu
         ({"top_k": 50, "top_p": 1.0, "temperature": 1.0}, {}, ""),
         ({FINE: {"temperature": 0.2}}, {"fine_temperature": 0.2}, "fine temperature 0.2"),
         ({SEMANTIC: {"min_eos_p": 0.05}}, {"min_eos_p": 0.05}, "semantic min_eos_p 0.05"),
+        ({"min_eos_p": 0.05}, {"min_eos_p": 0.05}, "semantic min_eos_p 0.05"),
+        ({"min_eos_p": 0.05, SEMANTIC: {"min_eos_p": 0.1}}, {"min_eos_p": 0.1}, "semantic min_eos_p 0.1"),
+        ({SEMANTIC: {"do_sample": 0}, COARSE: {"do_sample": 1}}, {"semantic_temperature": 0.0}, "semantic greedy"),
+        (
+            {"semantic_temperature": 0.1, "coarse_temperature": 0.2, "fine_temperature": 0.3, "temperature": 0.9},
+            {"semantic_temperature": 0.1, "coarse_temperature": 0.2, "fine_temperature": 0.3},
+            "semantic temperature 0.1, coarse temperature 0.2, fine temperature 0.3",
+        ),
+        ({"fine_temperature": 0.2, FINE: {"temperature": 0.4}}, {"fine_temperature": 0.4}, "fine temperature 0.4"),
+        ({SEMANTIC: {"max_new_tokens": 300}}, {}, "semantic max_new 300"),
     ],
 )  # fmt: skip
 def test_edits_are_applied_and_named(
@@ -76,6 +89,7 @@ def test_edits_are_applied_and_named(
     assert Settings.defaults(read_back) == SUNO.replace(**changes)
     assert describe_sampling(read_back) == said
     assert BarkConfig.from_dict(json.loads(read_back.to_json())) == read_back
+    assert ignored_settings(tmp_path) == []
 
 
 def test_edits_in_the_models_own_file_count_last(tmp_path: Path, suno_config: BarkConfig) -> None:
@@ -86,7 +100,13 @@ def test_edits_in_the_models_own_file_count_last(tmp_path: Path, suno_config: Ba
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [({"top_k": "many"}, "top_k must be int"), ({"top_p": 1.5}, "top_p 1.5 is not"), ({"top_k": -1}, "top_k must be")],
+    [
+        ({"top_k": "many"}, "top_k must be int"),
+        ({"top_p": 1.5}, "top_p 1.5 is not"),
+        ({"top_k": -1}, "top_k must be"),
+        ({"do_sample": "false"}, "do_sample of the semantic stage is 'false': write true or false, without quotation"),
+        ({"do_sample": 2}, "do_sample of the semantic stage is 2: write true or false"),
+    ],
 )
 def test_impossible_values_are_named(
     values: dict[str, Any], reason: str, tmp_path: Path, suno_config: BarkConfig
@@ -95,7 +115,42 @@ def test_impossible_values_are_named(
         read(tmp_path, suno_config, {SEMANTIC: values})
 
 
-def test_what_is_not_supported_is_named(tmp_path: Path) -> None:
-    values = {"repetition_penalty": 1.2, SEMANTIC: {"num_beams": 4}, COARSE: {"typical_p": None}}
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("repetition_penalty", 1.2), ("num_beams", 4), ("allow_early_stop", False), ("diversity_penalty", 0.5),
+        ("encoder_no_repeat_ngram_size", 3), ("exponential_decay_length_penalty", [5, 1.1]), ("max_length", 900),
+        ("forced_eos_token_id", 7), ("length_penalty", 2.0), ("max_time", 3), ("stop_strings", ["."]),
+        ("do_smaple", False), ("semantic_top_k", 5), ("watermarking_config", {"bias": 2}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["", SEMANTIC, COARSE, FINE])
+def test_what_is_not_supported_is_named(place: str, key: str, value: Any, tmp_path: Path) -> None:
+    values = {key: value, "typical_p": None}
+    (tmp_path / "generation_config.json").write_text(json.dumps({place: values} if place else values))
+    assert ignored_settings(tmp_path) == [f"{place}.{key} {value}".removeprefix(".")]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"max_new_tokens": 300}, ["max_new_tokens 300"]),
+        ({COARSE: {"max_new_tokens": 300}}, ["coarse_acoustics_config.max_new_tokens 300"]),
+        ({FINE: {"top_k": 20}}, ["fine_acoustics_config.top_k 20"]),
+        ({SEMANTIC: "greedy"}, ["semantic_config 'greedy'"]),
+    ],
+)
+def test_what_has_no_meaning_in_its_place_is_named(values: dict[str, Any], named: list[str], tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(json.dumps(values))
-    assert ignored_settings(tmp_path) == ["repetition_penalty 1.2", "semantic_config.num_beams 4"]
+    assert ignored_settings(tmp_path) == named
+
+
+@pytest.mark.parametrize("place", [None, SEMANTIC, COARSE, FINE])
+def test_defaults_of_transformers_are_not_named(place: str | None, tmp_path: Path) -> None:
+    """Those of its class, whole, and the numbers that it puts in place of null."""
+    defaults = GenerationConfig()
+    values = defaults.to_dict() | defaults._get_default_generation_params()
+    (tmp_path / "generation_config.json").write_text(json.dumps({place: values} if place else values))
+    assert ignored_settings(tmp_path) == []
+    (tmp_path / "generation_config.json").write_text(json.dumps(BarkGenerationConfig().to_dict()))
+    assert ignored_settings(tmp_path) == []

@@ -63,6 +63,13 @@ FORMS: dict[str, Callable[[Content], Content]] = {
     "weights": lambda model: {"weights": model, "epoch": 3},
     "an average": lambda model: {"ema": model},
     "weights rather than their average": lambda model: {"ema": cast(torch.float16)(model), "model": model},
+    "torch's AveragedModel": lambda model: renamed("^", "module.")(model) | {"n_averaged": torch.tensor(3)},
+    "a shadow": lambda model: {"ema": {"shadow": model, "num_updates": 5, "decay": 0.999}},
+    "shadow_params": lambda model: {"shadow_params": model, "decay": 0.999},
+    "a counter": lambda model: model | {"step": torch.tensor(100)},
+    "counters beside a module": lambda model: (
+        renamed("^", "gpt.")(model) | {"global_step": torch.tensor(1), "epoch": 5}
+    ),
     "head in a list": renamed(r"^lm_head\.", "lm_head.0."),
 }
 
@@ -96,7 +103,10 @@ def test_every_form_is_read(
     stage = read_stage(path, network, stage_sizes(suno_config, network))
     assert stage.network == network
     assert with_stage(suno_config, network, stage.sizes, "it") == suno_config
-    assert plan(network, suno_config, stage.tensors).problems == []
+    planned = plan(network, suno_config, stage.tensors)
+    assert planned.problems == []
+    counters = {"torch's AveragedModel": 1, "a counter": 1, "counters beside a module": 2}
+    assert planned.left_out["counters of training"] == counters.get(form, 0)
 
 
 @pytest.mark.parametrize("converted", [True, False], ids=["converted base", "Suno's base"])
@@ -187,13 +197,53 @@ def test_a_ggml_file_under_another_name(tmp_path: Path, suno_config: BarkConfig)
         read_stage(tmp_path / "text.pt", "semantic", stage_sizes(suno_config, "semantic"))
 
 
-@pytest.mark.parametrize("names", [("lora_A.default.weight", "lora_B.default.weight"), ("lora_down", "lora_up")])
+@pytest.mark.parametrize("broken", ["left over", "not finite"])
+def test_messages_name_the_file_put_over_the_model(
+    broken: str, base: Path, models: dict[str, Content], tmp_path: Path
+) -> None:
+    model = models["fine"] | ({"more": torch.ones(2)} if broken == "left over" else {})
+    if broken == "not finite":
+        model["transformer.wpe.weight"] = torch.full_like(model["transformer.wpe.weight"], torch.nan)
+    torch.save(model, tmp_path / "fine.pt")
+    with pytest.raises(ConversionError, match=rf"^{tmp_path}/fine\.pt (does not fit its|has weights that cannot)"):
+        convert_checkpoint(base, tmp_path / "out", stages={"fine": tmp_path / "fine.pt"}, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["adapter_config.json", "adapter_model.bin"], r"{}: it is a LoRA adapter: merge it .*merge_and_unload"),
+        (["adapter_config.json", "adapter_model.safetensors"], r"{}: it is a LoRA adapter"),
+        (
+            ["checkpoint-100/a", "checkpoint-50/a", "training_args.bin"],
+            r"{} holds no file of weights, but the folders checkpoint-50, checkpoint-100: name one, "
+            r"--semantic {}/checkpoint-100",
+        ),
+        (["a.pt", "b.safetensors"], r"{} holds several files of weights, .*: name one, --semantic {}/a\.pt"),
+        (["notes.txt"], r"{} holds no file of weights: name the file or its folder, --semantic FILE"),
+    ],
+)
+def test_folders_that_hold_no_network(files: list[str], reason: str, tmp_path: Path) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(ConversionError, match="^" + reason.replace("{}", str(tmp_path))):
+        read_stage(tmp_path, "semantic", {})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lora_A.default.weight", "lora_B.default.weight"), ("lora_down", "lora_up"), ("loraA", "loraB"),
+        ("lora.A", "lora.B"), ("LoRA_A.weight", "LoRA_B.weight"), ("base_layer.weight", "lora_A"),
+    ],
+)  # fmt: skip
 def test_lora_has_to_be_merged_first(
     names: tuple[str, str], models: dict[str, Content], suno_config: BarkConfig, tmp_path: Path
 ) -> None:
     model = models["semantic"] | {f"transformer.h.0.attn.c_attn.{name}": torch.ones(2, 2) for name in names}
     torch.save(model, tmp_path / "mine.pt")
-    first, second = (name.partition(".")[0] for name in names)
+    first, second = (re.sub(r"\.(default|weight).*", "", name) for name in names)
     with pytest.raises(ConversionError, match=rf"2 tensors of LoRA .*{first}, {second}.*merge them .*merge_and_unload"):
         read_stage(tmp_path / "mine.pt", "semantic", stage_sizes(suno_config, "semantic"))
 

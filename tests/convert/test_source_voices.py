@@ -129,6 +129,84 @@ def test_a_damaged_index_is_named(tmp_path: Path, arrays: dict[str, np.ndarray],
         assert names_of(tmp_path, config) == ["announcer"]
 
 
+def test_voices_whose_files_lack_one_are_named(
+    tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig
+) -> None:
+    for prompt in PROMPTS:
+        (tmp_path / write_triple(tmp_path, f"no {prompt[:4]}", arrays)[prompt]).unlink()
+    with pytest.warns() as warned:
+        assert names_of(tmp_path, config) == ["no coar"]
+    assert "'no fine': lacks fine_prompt" in str(warned[-1].message)
+    assert "'no sema': lacks semantic_prompt" in str(warned[-1].message)
+
+
+def test_suffixes_in_any_letter_case(tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig) -> None:
+    paths = write_triple(tmp_path, "Triple", arrays)
+    for path in paths.values():
+        (tmp_path / path).rename((tmp_path / path).with_name(Path(path).name.upper()))
+    np.savez(tmp_path / "speaker_embeddings" / "up.npz", **arrays)
+    (tmp_path / "speaker_embeddings" / "up.npz").rename(tmp_path / "speaker_embeddings" / "UP.NPZ")
+    assert names_of(tmp_path, config) == ["TRIPLE", "UP"]
+
+
+def test_voices_in_other_folders_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig) -> None:
+    elsewhere = ("bark/assets/prompts/q.npz", "prompts/p.NPZ", "root.npz", "voices/v.npz")
+    for path in (*elsewhere, "speaker_embeddings/good.npz", "semantic_tokens.npz", ".hidden.npz"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        with (tmp_path / path).open("wb") as file:
+            np.savez(file, **arrays)
+    with pytest.warns(VoicesLeftOut) as warned:
+        assert names_of(tmp_path, config) == ["good"]
+    named = ", ".join(map(repr, elsewhere))
+    assert str(warned[0].message).endswith(f"left out: {named}: not in speaker_embeddings or assets/prompts")
+
+
+def test_an_index_with_a_byte_order_mark(tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig) -> None:
+    write_index(tmp_path, {"mine": write_triple(tmp_path, "mine", arrays)})
+    index = tmp_path / "speaker_embeddings_path.json"
+    index.write_text(index.read_text(), encoding="utf-8-sig")
+    assert names_of(tmp_path, config) == ["mine"]
+
+
+def test_files_that_the_index_names_are_taken_once(
+    tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig
+) -> None:
+    (tmp_path / "speaker_embeddings").mkdir()
+    np.savez(tmp_path / "speaker_embeddings" / "n1.npz", **arrays)
+    np.savez(tmp_path / "root.npz", **arrays)
+    triple = write_triple(tmp_path, "n0", arrays)
+    write_index(tmp_path, {"my voice": triple, "other": "speaker_embeddings\\n1.npz", "third": "root.npz"})
+    assert names_of(tmp_path, config) == ["my voice", "other", "third"]
+
+
+def test_null_in_an_index_is_missing(tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig) -> None:
+    write_index(tmp_path, {"mine": write_triple(tmp_path, "mine", arrays) | {"coarse_prompt": None}})
+    with pytest.warns(UserWarning, match="coarse: missing"):
+        assert names_of(tmp_path, config) == ["mine"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_absolute_paths_in_the_folder(
+    linked: bool, tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig
+) -> None:
+    folder = tmp_path / "source"
+    paths = write_triple(folder, "mine", arrays)
+    write_index(folder, {"mine": {prompt: str(folder / path) for prompt, path in paths.items()}})
+    (tmp_path / "link").symlink_to(folder)
+    assert names_of(tmp_path / "link" if linked else folder, config) == ["mine"]
+
+
+def test_a_path_elsewhere_is_named_as_it_stands(
+    tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig
+) -> None:
+    folder = tmp_path / "data"
+    paths = write_triple(folder, "mine", arrays)
+    path = f"/backup{folder}/x.npy"
+    write_index(folder, {"mine": paths | {"fine_prompt": path}})
+    with pytest.warns(VoicesLeftOut, match=rf"'mine': .*refers to '{path}', which leaves the folder"):
+        assert names_of(folder, config) == []
+
+
 def test_suno_voices(tmp_path: Path, arrays: dict[str, np.ndarray], config: BarkConfig) -> None:
     folder = tmp_path / "assets" / "prompts" / "v2"
     folder.mkdir(parents=True)
