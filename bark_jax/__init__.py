@@ -9,12 +9,25 @@ from bark_jax import lazy
 
 __version__ = "0.1.0"
 
-__all__ = ["Bark", "BarkConfig", "Delivery", "Generation", "Join", "Pauses", "Settings", "Speech", "Stream", "Voice"]
+__all__ = [
+    "Bark",
+    "BarkConfig",
+    "Delivery",
+    "Generation",
+    "Join",
+    "Pauses",
+    "Settings",
+    "Speech",
+    "Stream",
+    "Voice",
+    "detect",
+]
 
 if TYPE_CHECKING:
     from bark_jax.bark import Bark
     from bark_jax.config import BarkConfig
     from bark_jax.generation import Generation
+    from bark_jax.hearing.detection import detect
     from bark_jax.settings import Settings
     from bark_jax.speech.delivery import Delivery
     from bark_jax.speech.joining import Join
@@ -36,5 +49,6 @@ else:
             "Speech": "bark_jax.speech.speech",
             "Stream": "bark_jax.speech.streaming",
             "Voice": "bark_jax.voices.voice",
+            "detect": "bark_jax.hearing.detection",
         },
     )

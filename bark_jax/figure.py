@@ -80,6 +80,14 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         raise FigureError(f"cannot write the figure {path}: {error}") from error
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Raises FigureError without matplotlib."""
+    _require_matplotlib()
+    from matplotlib.figure import Figure  # half a second to import, and an extra
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def draw(
     result: Drawable,
     *,
@@ -93,12 +101,9 @@ def draw(
     of the model, for its rates (default: the published ones); every stage is as long as its own rate makes it, and a
     line marks where it ends. Raises FigureError without matplotlib.
     """
-    _require_matplotlib()
-    from matplotlib.figure import Figure  # half a second to import, and an extra
-
     config = config or BarkConfig.small()
     seconds = _seconds(result, config)
-    figure = Figure(figsize=(min(12 + seconds / 15, 30), 8), layout="constrained")
+    figure = new_figure(min(12 + seconds / 15, 30), 8)
     axes = figure.subplots(len(_PANELS), 1, sharex=True, height_ratios=[height for _, height in _PANELS])
     for ax, (paint, _) in zip(axes, _PANELS, strict=True):
         paint(ax, result, config)

@@ -15,7 +15,7 @@ from bark_jax.errors import ModelError
 DTYPES = ("float32", "bfloat16", "int8")  # of stored parameters; int8: see bark_jax.models.quantised
 CODEC_DTYPES = ("float32", "bfloat16")
 FORMAT, VERSION = "bark_jax", 1  # raised with every change to the layout that old readers would not understand
-CONVERSION = 2  # raised with every change to what conversion makes of a source: kept conversions are made again
+CONVERSION = 3  # raised with every change to what conversion makes of a source: kept conversions are made again
 
 
 class CheckpointError(ModelError):

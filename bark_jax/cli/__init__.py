@@ -33,6 +33,7 @@ _COMMANDS = {
     "bench": "measure how fast Bark is on this machine",
     "data": "prepare training data from recordings and their transcripts",
     "train": "train one of a model's networks",
+    "detect": "tell whether audio was made by Bark",
     "bulk": "speak a list of texts into a folder",
     "serve": "serve an endpoint like OpenAI's, with a page",
 }

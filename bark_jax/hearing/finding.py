@@ -15,6 +15,7 @@ from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.loading import converter
 
 if TYPE_CHECKING:
+    from bark_jax.hearing.layout import Ears
     from bark_jax.hearing.tokenizer import HubertTokenizer
     from bark_jax.training.semantic_tokens import SemanticTokenizer
 
@@ -27,8 +28,14 @@ def find_hubert(spec: str | Path, *, progress: bool = True) -> "HubertTokenizer"
     What is downloaded is converted into the user's cache. Raises InputError for a language that nobody made a quantiser
     for, CheckpointError, of which HubUnreachableError.
     """
+    from bark_jax.hearing.tokenizer import HubertTokenizer  # with JAX
+
+    return HubertTokenizer(ears=find_ears(spec, progress=progress))
+
+
+def find_ears(spec: str | Path, *, progress: bool = True) -> "Ears":
+    """HuBERT, with or without a quantiser; otherwise as `find_hubert`."""
     from bark_jax.hearing.layout import is_ears, read_ears  # with JAX
-    from bark_jax.hearing.tokenizer import HubertTokenizer
 
     folder = Path(spec).expanduser()
     if not folder.is_dir():
@@ -36,7 +43,7 @@ def find_hubert(spec: str | Path, *, progress: bool = True) -> "HubertTokenizer"
         folder = user_cache_path("bark-jax", appauthor=False) / HUBERT / language
         if not is_ears(folder):
             _fetch(language, folder, progress=progress)
-    return HubertTokenizer(ears=read_ears(folder))
+    return read_ears(folder)
 
 
 def _fetch(language: str, folder: Path, *, progress: bool) -> None:

@@ -11,7 +11,9 @@ pytest.importorskip("torch", reason="files of HuBERT are made with PyTorch")
 from bark_jax import Bark, BarkConfig, checkpoint
 from bark_jax.cli import main
 from bark_jax.errors import InputError
-from bark_jax.hearing.finding import find_hubert, find_tokenizer
+from bark_jax.hearing.detection import LAYER, Detector, detect, hubert_features
+from bark_jax.hearing.features import hear
+from bark_jax.hearing.finding import find_ears, find_hubert, find_tokenizer
 from bark_jax.hearing.names import QUANTIZERS, TAGS, is_hubert, language_of
 from bark_jax.loading import resolve
 from bark_jax.stages.noise import seed_key
@@ -70,3 +72,17 @@ def test_options_of_bark_are_refused_for_hubert(
     arguments = ["convert", "facebook/hubert-base-ls960", str(tmp_path / "out"), option]
     assert main(arguments) == 4
     assert "is not for HuBERT" in capsys.readouterr().err
+
+
+def test_features_for_detection_are_the_mean_over_time(tmp_path: Path) -> None:
+    """HuBERT without a quantiser will do."""
+    save_hubert(tmp_path / "theirs", **{**TINY, "num_hidden_layers": 9})
+    assert main(["convert", str(tmp_path / "theirs"), str(tmp_path / "ears"), "--quiet"]) == 0
+    ears, sound = find_ears(tmp_path / "ears"), np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+    mean = hubert_features(sound, hubert=tmp_path / "ears")
+    expected = np.concatenate(list(hear(ears.hubert, sound, LAYER)))
+    np.testing.assert_allclose(mean, expected.mean(axis=0, dtype=np.float64), rtol=1e-6)
+    detector = Detector(features="hubert", mean=mean, scale=np.ones(len(mean)), weights=mean, bias=1.0)
+    assert detect((sound, 16_000), detector, hubert=tmp_path / "ears").probability == pytest.approx(
+        1 / (1 + np.exp(-1))
+    )

@@ -17,7 +17,7 @@ from parity.weights import relative_error
 from torch_checkpoints import random_model, save_bin, write_huggingface, write_suno
 
 TEXT = "Hello, my name is Suno. [laughs]"
-SEMANTIC_TOKENS = 120
+SEMANTIC_TOKENS = 60
 GREEDY = {"semantic_temperature": 0, "coarse_temperature": 0, "fine_temperature": 0, "allow_early_stop": False}
 
 

@@ -25,7 +25,6 @@ from bark_jax.voices.voice import Voice
 from parity import reference
 from parity.weights import jax_fine_gpt, jax_gpt, torch_fine_gpt, torch_gpt
 
-STEPS = 320
 GREEDY = Settings(semantic_temperature=0, coarse_temperature=0, fine_temperature=0)
 SAMPLED = Settings(semantic_top_p=0.95, min_eos_p=None, coarse_temperature=1.0, coarse_top_k=20)
 
@@ -33,9 +32,11 @@ SAMPLED = Settings(semantic_top_p=0.95, min_eos_p=None, coarse_temperature=1.0, 
 class Size(NamedTuple):
     config: BarkConfig
     std: float  # of the weights: large enough that greedy decoding does not settle on a few tokens
+    steps: int  # of the semantic stage
+    tokens: int  # semantic ones, for the coarse stage: three steps for each
 
 
-SIZES = {"tiny": Size(BarkConfig.tiny(), 0.3), "small": Size(BarkConfig.small(), 0.06)}
+SIZES = {"tiny": Size(BarkConfig.tiny(), 0.3, 320, 240), "small": Size(BarkConfig.small(), 0.06, 100, 60)}
 
 
 def tiny(*cases: object) -> list:
@@ -120,10 +121,10 @@ def test_semantic(size: Size, semantic: tuple[BarkCausalModel, GPT], history: in
     theirs, ours = semantic
     text = random_text(size.config, 20)
     voice = random_voice(size.config, history, 450) if history else None
-    expected = reference.generate_semantic(theirs, size.config, text, voice, steps=STEPS, allow_early_stop=False)
+    expected = reference.generate_semantic(theirs, size.config, text, voice, steps=size.steps, allow_early_stop=False)
     assert_varied(expected.tokens, 30)
 
-    settings = GREEDY.replace(allow_early_stop=False, max_seconds=(STEPS + 0.5) / size.config.semantic.rate_hz)
+    settings = GREEDY.replace(allow_early_stop=False, max_seconds=(size.steps + 0.5) / size.config.semantic.rate_hz)
     texts = with_offset(size.config, [text])
     assert_equal(generate_semantic(ours, size.config, texts, keys(1), [settings], [voice])[0], expected)
 
@@ -164,12 +165,14 @@ def test_semantic_ends_with_the_end_of_sequence(factor: float) -> None:
     scope="module",
 )
 def test_coarse(size: Size, coarse: tuple[BarkCausalModel, GPT], voice_length: tuple[int, int] | None) -> None:
-    """720 steps, 12 windows; voices around the longest history (209 semantic tokens), and with odd numbers of codes."""
+    """Tiny: 720 steps, 12 windows; small: three. Voices around the longest history (209 semantic tokens), and with odd
+    numbers of codes.
+    """
     theirs, ours = coarse
     voice = random_voice(size.config, *voice_length) if voice_length else None
-    tokens = random_semantic(size.config, 240)
+    tokens = random_semantic(size.config, size.tokens)
     expected = reference.generate_coarse(theirs, size.config, tokens, voice)
-    assert expected.tokens.shape == (2, 360)
+    assert expected.tokens.shape == (2, size.tokens * 3 // 2)
     assert_varied(expected.tokens, 30)
     assert_equal(generate_coarse(ours, size.config, [tokens], keys(1), [GREEDY], [voice])[0], expected)
 
@@ -213,8 +216,21 @@ def test_coarse_of_a_mixed_batch(size: Size, coarse: tuple[BarkCausalModel, GPT]
 
 @pytest.mark.parametrize(
     ("size", "frames"),
-    tiny_and_small((700, 0), (600, 512), (1600, 0))
-    + tiny((1, 0), (1024, 0), (1025, 0), (512, 600), (513, 600), (50, 10), (1529, 7), (1530, 7), (2049, 0), (2600, 0))
+    tiny_and_small((600, 512), (1100, 0))
+    + tiny(
+        (1, 0),
+        (700, 0),
+        (1600, 0),
+        (1024, 0),
+        (1025, 0),
+        (512, 600),
+        (513, 600),
+        (50, 10),
+        (1529, 7),
+        (1530, 7),
+        (2049, 0),
+        (2600, 0),
+    )
     + tiny((200, 473), (200, 530), (200, 802), (1100, 473), (1100, 512)),
     indirect=["size"],
     scope="module",
