@@ -34,6 +34,16 @@ class AudioError(FileError):
     """An audio file that cannot be read or written."""
 
 
+def check_waveform(waveform: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """A row of finite float samples [N], N ≥ 1. Raises AudioError for anything else."""
+    samples = np.asarray(waveform)
+    if samples.ndim != 1 or not samples.size or not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"a waveform is a row of float samples, not {samples.dtype} {list(samples.shape)}")
+    if not np.isfinite(samples).all():
+        raise AudioError("the waveform has samples that are not finite numbers")
+    return samples
+
+
 def check_output(path: Path | str, suffix: str | None = None) -> None:
     """Raise AudioError, saying why, if audio cannot be written to `path`: for use before a long generation.
 

@@ -6,7 +6,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 
-from bark_jax.audio import AudioError
+from bark_jax.audio import check_waveform
 from bark_jax.frontend import VoiceSource
 from bark_jax.generation import Generation, warn_if_empty
 from bark_jax.hearing.clips import time_clips
@@ -140,6 +140,7 @@ class Bark(Model):
         report: str | Path | None = None,
         pieces: str | Path | None = None,
         word_times: bool = False,
+        trim_tail: bool = False,
         progress: StageProgress | None = None,
         **overrides: Unpack[SpeakOverrides],
     ) -> Speech:
@@ -150,7 +151,8 @@ class Bark(Model):
         first piece. seed: of which every piece's seed is derived. settings: of all pieces. overrides: fields of
         `Settings`, such as `semantic_temperature=0.5`, and of `Delivery`, such as `keep_voice="rolling"`,
         `language="de"`, `batch_size=8`, `best_of=4`. progress: as in `generate`, for every batch, and with
-        ("pieces", done, all). word_times: fill `Speech.words` and `tails`, see `time_words`.
+        ("pieces", done, all). word_times: fill `Speech.words` and `tails`, see `time_words`; trim_tail: also cut off
+        what comes after the text of a piece.
 
         report: a file that is written as `Speech.save_report` does, whenever a piece is done. If it is there already,
         its pieces are not spoken again: an interrupted call continues when it is repeated, with the seed of the report,
@@ -165,7 +167,9 @@ class Bark(Model):
         )
         stream = start_stream(self.engine, job, progress, ahead=0)
         speech = stream.speech(list(stream))
-        return self.time_words(speech, text if isinstance(text, str) else None) if word_times else speech
+        if not (word_times or trim_tail):
+            return speech
+        return self.time_words(speech, text if isinstance(text, str) else None, trim_tail=trim_tail)
 
     def stream(
         self,
@@ -310,9 +314,4 @@ class Bark(Model):
 
         waveform: float [N] at the codec's sample rate, −1 … 1, as from `audio.read_audio`. Raises AudioError.
         """
-        waveform = np.asarray(waveform)
-        if waveform.ndim != 1 or not waveform.size or not np.issubdtype(waveform.dtype, np.floating):
-            raise AudioError(f"a waveform is a row of float samples, not {waveform.dtype} {list(waveform.shape)}")
-        if not np.isfinite(waveform).all():
-            raise AudioError("the waveform has samples that are not finite numbers")
-        return self.engine.encode(waveform)
+        return self.engine.encode(check_waveform(waveform))

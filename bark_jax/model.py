@@ -274,12 +274,14 @@ class Model:
             heard, self.config, codes, semantic, language=language, description=description, model=self.engine.name
         )
 
-    def time_words(self, speech: Speech, text: str | None = None) -> Speech:
+    def time_words(self, speech: Speech, text: str | None = None, *, trim_tail: bool = False) -> Speech:
         """A speech with the times of its words in the joined audio, and the tails of its pieces (see `hearing.timing`).
 
-        text: which the words' spans are of (default: `speech.text`). One pass of the semantic network for each piece.
+        text: which the words' spans are of (default: `speech.text`). trim_tail: cut the tails, and join the pieces
+        again. One pass of the semantic network for each piece.
         """
-        return time_speech(self.engine, self.frontend, speech, speech.text if text is None else text)
+        text = speech.text if text is None else text
+        return time_speech(self.engine, self.frontend, speech, text, trim_tail=trim_tail)
 
     def make_fine(self, coarse: np.ndarray) -> np.ndarray:
         """The fine codes of a voice that lacks them: of its coarse codes, int [2, T], with the seed 0."""

@@ -8,10 +8,11 @@ from tokenizers import Tokenizer
 
 from bark_jax.engine import Engine
 from bark_jax.frontend import Frontend
-from bark_jax.generation import Generation
+from bark_jax.generation import Generation, Tokens
 from bark_jax.hearing.timing import LEAD, WordTime, find_spans, follow, time_words
 from bark_jax.inputs import Options
 from bark_jax.speech.joining import Join, Trimmer
+from bark_jax.speech.speaking import join_again
 from bark_jax.speech.speech import Speech
 from bark_jax.text import normalize
 
@@ -33,8 +34,24 @@ def time_clips(
     return made
 
 
-def time_speech(engine: Engine, frontend: Frontend, speech: Speech, text: str) -> Speech:
-    """The speech with `words`, in the joined audio's time, and the `tails` of its pieces. text: as for `time_clips`."""
+def time_speech(engine: Engine, frontend: Frontend, speech: Speech, text: str, *, trim_tail: bool = False) -> Speech:
+    """The speech with `words`, in the joined audio's time, and the `tails` of its pieces. text: as for `time_clips`.
+
+    trim_tail: without the tails; they are what was found.
+    """
+    timed = _time_speech(engine, frontend, speech, text)
+    tails = timed.tails or ()
+    if not (trim_tail and any(tails)):
+        return timed
+    pieces = [
+        dataclasses.replace(said, tokens=_cut_tokens(engine, said.tokens, tail)) if tail else said
+        for said, tail in zip(speech.pieces, tails, strict=True)
+    ]
+    again = _time_speech(engine, frontend, join_again(engine, speech, pieces), text)
+    return dataclasses.replace(again, tails=tails)
+
+
+def _time_speech(engine: Engine, frontend: Frontend, speech: Speech, text: str) -> Speech:
     words: list[WordTime] = []
     tails = []
     for said in speech.pieces:
@@ -65,14 +82,18 @@ def _offsets(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
 
 
 def _cut(engine: Engine, clip: Generation, tail: float) -> Generation:
-    """The clip without the last seconds, less what a voice lags behind."""
+    """The clip without its tail."""
+    tokens = _cut_tokens(engine, clip.tokens, tail)
+    samples = tokens.fine.shape[1] * engine.config.codec.hop
+    return dataclasses.replace(clip, **tokens._asdict(), waveform=clip.waveform[:samples])
+
+
+def _cut_tokens(engine: Engine, tokens: Tokens, tail: float) -> Tokens:
+    """The tokens without the last seconds, less what a voice lags behind."""
     config = engine.config
-    tokens = min(len(clip.semantic), round(len(clip.semantic) - tail * config.semantic.rate_hz) + LEAD)
-    frames = round(tokens * config.codec.frame_rate_hz / config.semantic.rate_hz)
-    return dataclasses.replace(
-        clip, semantic=clip.semantic[:tokens], coarse=clip.coarse[:, :frames], fine=clip.fine[:, :frames],
-        waveform=clip.waveform[: frames * config.codec.hop],
-    )  # fmt: skip
+    count = min(len(tokens.semantic), round(len(tokens.semantic) - tail * config.semantic.rate_hz) + LEAD)
+    frames = round(count * config.codec.frame_rate_hz / config.semantic.rate_hz)
+    return Tokens(tokens.semantic[:count], tokens.coarse[:, :frames], tokens.fine[:, :frames])
 
 
 def _trimmed(waveform: np.ndarray, join: Join, sample_rate: int) -> float:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bark_jax import Bark
+from bark_jax.generation import Tokens
 from bark_jax.hearing.clips import time_clips
 from bark_jax.hearing.timing import LEAD, WordTime, find_spans, follow, time_words, walk, words_of
 from bark_jax.hearing.word_files import words_json, words_srt, words_vtt
 from bark_jax.inputs import Options
+from bark_jax.speech.speaking import join_again
 
 from test_cli import run
 
@@ -148,6 +150,25 @@ def test_words_of_a_speech_are_in_the_joined_audio(bark: Bark) -> None:
     assert speech.words[-1].end <= speech.seconds
     assert speech.tails is not None
     assert len(speech.tails) == len(speech.pieces)
+
+
+def test_tails_of_a_speech_are_cut(bark: Bark) -> None:
+    """Babble after the second piece, which is another clip's tokens: the speech without it is heard."""
+    speech = bark.speak("It is cold today. [pause 1s] I like tea.", voice="adam", seed=1)
+    more = bark.generate("We wrote a letter last night.", voice="adam", seed=3)
+    last = speech.pieces[-1]
+    babble = Tokens(*(np.concatenate(own, axis=-1) for own in zip(last.tokens, more.tokens, strict=True)))
+    pieces = (*speech.pieces[:-1], dataclasses.replace(last, tokens=babble))
+    longer = join_again(bark.engine, speech, pieces)
+    assert longer.seconds > speech.seconds + 1
+    cut = bark.time_words(longer, trim_tail=True)
+    assert cut.tails is not None
+    assert cut.tails[0] == 0
+    assert cut.tails[1] == pytest.approx(more.seconds, abs=0.4)
+    assert cut.seconds == pytest.approx(speech.seconds, abs=0.4)
+    assert cut.words is not None
+    assert cut.words[-1].end <= cut.seconds
+    assert bark.time_words(speech, trim_tail=True).seconds == speech.seconds
 
 
 def test_the_command_writes_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
