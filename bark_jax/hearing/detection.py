@@ -2,8 +2,8 @@
 
 Suno's notebook does it with HuBERT's features after block 6 (https://github.com/suno-ai/bark, notebooks/
 fake_classifier.ipynb). The same is here with `features="hubert"`; by default the features are those of the built-in
-codec's encoder, which needs nothing more, and the classifier tells the built-in model from recorded and synthetic
-speech: a demonstration, see `docs/hearing.md` for what fools it.
+codec's encoder, which needs nothing more, and the classifier separates the built-in model from recorded and
+synthetic speech: a demonstration, see `docs/hearing.md` for what fools it.
 
 Axes: N samples, T frames, C channels, D features.
 """
