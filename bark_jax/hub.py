@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 )
 from platformdirs import user_cache_path
 
-from bark_jax.checkpoint import CheckpointError, is_checkpoint
+from bark_jax.checkpoint import CheckpointError, HubUnreachableError, is_checkpoint
 from bark_jax.layouts import NANO, SETTINGS, has_weights, weight_patterns
 
 _PATIENCE = 10.0  # seconds to connect to the hub, and again for its first answer
@@ -27,10 +27,6 @@ _MEMORY = 10 * 60.0  # seconds in which a hub that did not answer is not asked a
 
 _INSTEAD = f"a local folder or --model {NANO}, the built-in model, needs no hub"
 _UNREACHABLE = "cannot be reached (no network, or HF_HUB_OFFLINE is set), and not all of it has been downloaded before"
-
-
-class HubUnreachableError(CheckpointError):
-    """The hub does not answer, and what is wanted has not been downloaded before."""
 
 
 class _SilentError(Exception):

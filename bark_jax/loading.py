@@ -12,7 +12,6 @@ from types import ModuleType
 from platformdirs import user_cache_path
 
 from bark_jax.checkpoint import CONVERSION, VERSION, CheckpointError, is_checkpoint
-from bark_jax.hub import download
 from bark_jax.layouts import NANO, explain_missing, has_weights, inputs
 
 
@@ -41,6 +40,8 @@ def resolve(
     if folder.is_file():
         raise CheckpointError(f"{source} is a file, not a folder: {explain_missing(folder)}")
     if not folder.is_dir():
+        from bark_jax.hub import download  # a tenth of a second, which what is here does not need
+
         folder = download(str(source), revision=revision, token=token, progress=progress)
     if is_checkpoint(folder):
         return folder

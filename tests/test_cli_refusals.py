@@ -74,6 +74,27 @@ def test_refusals_and_help_do_not_import_jax(tmp_path: Path, arguments: list[str
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        (["--help"], {"numpy", "jax", "huggingface_hub"}),
+        (["say", "[pause 61]", "--model", "nano"], {"jax", "flax", "scipy", "huggingface_hub"}),
+        (
+            ["say", "It is nine.", "--model", "nano", "--max-seconds", "0.1", "--quiet"],
+            {"torch", "transformers", "matplotlib", "orbax", "grain", "fastapi", "ray"},
+        ),
+    ],
+)
+def test_commands_import_what_they_use(tmp_path: Path, arguments: list[str], unused: set[str]) -> None:
+    probe = _PROBE.replace(
+        'print(code, "jax" in sys.modules,', "print(*(name.partition('.')[0] for name in sys.modules),"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", probe, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert not unused & set(result.stderr.splitlines()[-1].split())
+
+
 def test_the_public_names_are_all_there() -> None:
     assert set(bark_jax.__all__) <= set(dir(bark_jax))
     assert all(getattr(bark_jax, name).__name__ == name for name in bark_jax.__all__)

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from bark_jax import loading
+from bark_jax.checkpoint import HubUnreachableError
 from bark_jax.cli.progress import Bars
 from bark_jax.config import BarkConfig
-from bark_jax.hub import HubUnreachableError
 from bark_jax.layouts import NANO
 from bark_jax.voices.library import find_voice
 from bark_jax.voices.voice import VoiceMetadata

@@ -19,8 +19,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from bark_jax import hub
-from bark_jax.checkpoint import FORMAT, CheckpointError
-from bark_jax.hub import HubUnreachableError
+from bark_jax.checkpoint import FORMAT, CheckpointError, HubUnreachableError
 
 httpx = sys.modules[HfHubHTTPError.__mro__[1].__module__.partition(".")[0]]  # its name depends on the hub's version
 

@@ -6,7 +6,7 @@ What needs JAX is imported when it is first used.
 from typing import TYPE_CHECKING
 
 from bark_jax import lazy
-from bark_jax.checkpoint.layout import CONVERSION, DTYPES, FORMAT, VERSION, CheckpointError
+from bark_jax.checkpoint.layout import CONVERSION, DTYPES, FORMAT, VERSION, CheckpointError, HubUnreachableError
 from bark_jax.checkpoint.reading import is_checkpoint, read_config, read_json
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "CheckpointError",
+    "HubUnreachableError",
     "copy_checkpoint",
     "is_checkpoint",
     "is_vacant",

@@ -20,3 +20,7 @@ CONVERSION = 3  # raised with every change to what conversion makes of a source:
 
 class CheckpointError(ModelError):
     """A checkpoint that cannot be found, read or written; the message says what is wrong and what to do."""
+
+
+class HubUnreachableError(CheckpointError):
+    """The hub does not answer, and what is wanted has not been downloaded before."""

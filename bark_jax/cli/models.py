@@ -10,10 +10,9 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 import numpy.typing as npt
 
-from bark_jax.checkpoint import read_config
+from bark_jax.checkpoint import HubUnreachableError, read_config
 from bark_jax.cli.console import note
 from bark_jax.config import RANDOM, BarkConfig
-from bark_jax.hub import HubUnreachableError
 from bark_jax.inputs import naming
 from bark_jax.layouts import NANO
 from bark_jax.loading import resolve

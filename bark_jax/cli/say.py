@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import SUFFIXES, check_output
+from bark_jax.checkpoint import HubUnreachableError
 from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model, find_speaking
 from bark_jax.cli.options import add_machine, add_sampling, add_text, chosen_settings, read_text
 from bark_jax.cli.parser import EXIT_CODES_HELP
 from bark_jax.cli.speech import add_speech, check_speech
 from bark_jax.figure import check_figure
-from bark_jax.hub import HubUnreachableError
 from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
 from bark_jax.settings import Settings

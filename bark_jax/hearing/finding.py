@@ -10,7 +10,6 @@ from bark_jax.checkpoint import CheckpointError
 from bark_jax.config import BarkConfig
 from bark_jax.errors import InputError
 from bark_jax.hearing.names import HUBERT, QUANTIZERS, language_of
-from bark_jax.hub import download
 from bark_jax.layouts import SEMANTIC_CLUSTERS
 from bark_jax.loading import converter
 
@@ -47,6 +46,8 @@ def find_ears(spec: str | Path, *, progress: bool = True) -> "Ears":
 
 
 def _fetch(language: str, folder: Path, *, progress: bool) -> None:
+    from bark_jax.hub import download  # slow to import, and mostly not needed
+
     repository, file = QUANTIZERS[language]
     hubert = download(HUBERT_REPOSITORY, weights=("pytorch_model.bin",), progress=progress)
     quantizer = download(repository, weights=(file,), progress=progress) / file
