@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "products.cc"
@@ -40,11 +41,36 @@ void run_widths() {
 #endif
 }
 
+using Attend = void (*)(const Attention&, int64_t);
+
+// One row, whose slots first … last − 1 are visible but for every third: the mean of ones is one.
+void attend_to(Attend attend, int64_t slots, int64_t first, int64_t last, int64_t width) {
+  std::vector<float> q(width, 1.0f), keys(slots * width, 0.5f), values(slots * width, 1.0f), y(width, -1.0f);
+  std::unique_ptr<bool[]> visible(new bool[slots]);
+  bool any = false;
+  for (int64_t s = 0; s < slots; ++s) any |= visible[s] = s >= first && s < last && (s - first) % 3 != 2;
+  attend({q.data(), keys.data(), values.data(), visible.get(), y.data(), 1, slots, width}, 0);
+  for (float value : y)
+    if (std::abs(value - (any ? 1.0f : 0.0f)) > 1e-5f) std::abort();
+  ++products;
+}
+
+void attend_all_shapes(Attend attend) {
+  for (int64_t width : {1, 3, 4, 7, 8, 31, 32, 33, 64})
+    for (int64_t slots : {1, 2, 5, 17})
+      for (int64_t first = 0; first < slots; ++first)
+        for (int64_t last = first; last <= slots; ++last) attend_to(attend, slots, first, last, width);
+}
+
 }  // namespace
 
 int main() {
   run_widths<float>();
   run_widths<BFloat16>();
   run_widths<int8_t>();
+  attend_all_shapes(attend_plain);
+#if defined(__x86_64__)
+  if (width() >= 1) attend_all_shapes(attend_avx2);
+#endif
   std::printf("products: %lld\n", static_cast<long long>(products));
 }
