@@ -16,15 +16,16 @@ from jax.extend.random import threefry_2x32
 IMPLEMENTATION = "threefry2x32"
 
 
-def seed_key(seed: int | Array) -> Array:
+def seed_key(seed: int) -> Array:
     """The typed key of a seed, 0 … 2³² − 1."""
-    word = jnp.asarray(seed).astype(jnp.uint32) if isinstance(seed, Array) else jnp.uint32(seed)
-    return jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), word]), impl=IMPLEMENTATION)  # JAX would add an offset
+    return seed_keys([seed])[0]
 
 
 def seed_keys(seeds: Sequence[int]) -> Array:
     """One typed key for each seed, [B]."""
-    return jax.vmap(seed_key)(jnp.asarray(np.array(seeds, np.uint32)))
+    words = np.array(seeds, np.uint32)
+    data = np.stack([np.zeros_like(words), words], axis=1)  # by hand: `jax.random.key` adds JAX_RANDOM_SEED_OFFSET
+    return jax.random.wrap_key_data(jnp.asarray(data), impl=IMPLEMENTATION)
 
 
 def fold_keys(keys: Array, number: Array | int) -> Array:
