@@ -242,8 +242,6 @@ def _contradictions(config: BarkConfig) -> typing.Iterator[str]:
         yield f"coarse codes exceed coarse.gpt.output_vocab {coarse.gpt.output_vocab}"
     if coarse.max_semantic + 1 + coarse.max_history + coarse.window > coarse.gpt.block_size + 1:
         yield "the coarse prompt and window exceed coarse.gpt.block_size"
-    if coarse.window % coarse.codebooks:
-        yield "coarse.window is not a multiple of coarse.codebooks"
     if max(fine.pad, codec.codebook_size - 1) >= fine.gpt.vocab:
         yield f"fine.pad and the codes exceed fine.gpt.vocab {fine.gpt.vocab}"
     if fine.max_history + fine.hop > fine.gpt.block_size:

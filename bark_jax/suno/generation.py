@@ -154,7 +154,7 @@ def generate_coarse(
     """Semantic tokens, int [N] → the first two codebooks, int32 [2, ⌊N · 75 / 49.9⌋].
 
     max_coarse_history, sliding_window_len: flat coarse tokens in a prompt, 60 … 630, and those made before the prompt
-    slides, an even number; 768 together at most.
+    slides; 768 together at most.
     """
     settings = Settings(coarse_temperature=temperature(temp), coarse_top_k=top_k, coarse_top_p=nucleus(top_p))
     bark = loaded_model()
@@ -207,12 +207,10 @@ def _with_window(bark: Bark, window: int, history: int) -> Bark:
     rules = bark.config.coarse
     room = rules.gpt.block_size - rules.max_semantic
     given = (window, history)
-    if not all(isinstance(n, Integral) for n in given) or not (window >= 2 and 60 <= history <= _HISTORY):
-        raise SettingsError(f"sliding_window_len, max_coarse_history must be integers ≥ 2 and 60 … 630, not {given}")
-    if window % rules.codebooks or window + history > room:
-        raise SettingsError(
-            f"sliding_window_len must be even, and at most {room} with max_coarse_history added, not {given}"
-        )
+    if not all(isinstance(n, Integral) for n in given) or not (window >= 1 and 60 <= history <= _HISTORY):
+        raise SettingsError(f"sliding_window_len, max_coarse_history must be integers ≥ 1 and 60 … 630, not {given}")
+    if window + history > room:
+        raise SettingsError(f"sliding_window_len and max_coarse_history must be at most {room} together, not {given}")
     coarse = dataclasses.replace(rules, window=int(window), max_history=int(history))
     config = dataclasses.replace(bark.config, coarse=coarse)
     networks = {name: getattr(bark, name) for name in NETWORKS}

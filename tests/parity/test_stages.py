@@ -192,7 +192,7 @@ def test_coarse_with_a_shorter_history(
 
 
 @pytest.mark.parametrize("size", ["tiny"], indirect=True, scope="module")
-@pytest.mark.parametrize(("window", "history"), [(20, 630), (138, 60)])
+@pytest.mark.parametrize(("window", "history"), [(20, 630), (138, 60), (21, 630), (59, 61), (1, 60)])
 def test_coarse_with_another_window(size: Size, coarse: tuple[BarkCausalModel, GPT], window: int, history: int) -> None:
     theirs, ours = coarse
     rules = dataclasses.replace(size.config.coarse, window=window, max_history=history)
