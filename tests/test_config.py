@@ -73,7 +73,6 @@ def changed(path: str, value: Any) -> Callable[[], BarkConfig]:
         ("semantic.vocab", 211, "semantic.vocab"),
         ("semantic.max_new", 1000, "block_size"),
         ("coarse.infer", 400, "coarse token ids exceed"),
-        ("coarse.window", 61, "coarse.window"),
         ("coarse.max_history", 900, "coarse.gpt.block_size"),
         ("fine.pad", 72, "fine.pad"),
         ("fine.gpt", 3, "fine.gpt must be an object"),
