@@ -50,6 +50,7 @@ print(code, "jax" in sys.modules, file=sys.stderr)
         (["say", "\U0001f44d", "--model", "nano"], 2),
         (["say", "Hello [pause 61] there", "--model", "nano"], 2),
         (["say", "[pause]", "--model", "nano"], 2),
+        (["say", "Hello", "--report", __file__, "--model", "nano"], 3),
         (["say", "Hello", "-o", "a.wav", "--srt", "./a.wav", "--model", "nano"], 2),
         (["say", "Hello", "--stream", "a.wav", "-o", "a.wav", "--model", "nano"], 2),
         (["say", "Hello", "--report", "a.npz", "--save-voice", "a.npz", "--model", "nano"], 2),

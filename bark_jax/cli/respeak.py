@@ -1,15 +1,13 @@
 """`bark-jax respeak`: one piece of a spoken text, once more."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import SUFFIXES, check_output
 from bark_jax.cli.models import DEFAULT_MODEL, find_model
 from bark_jax.cli.options import add_machine, add_sampling, chosen_settings
-from bark_jax.cli.speech import add_clean, check_files
-from bark_jax.errors import FileError
+from bark_jax.cli.speech import add_clean, check_files, read_head
 from bark_jax.inputs import choose_seed
 from bark_jax.settings import Settings, SettingsError
 from bark_jax.speech.cleaning import clean
@@ -65,13 +63,7 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 def _read_story(options: argparse.Namespace) -> str:
     """The name of the model that made the story. Raises FileError, and SettingsError for a piece that it lacks."""
-    try:
-        story = json.loads(options.story.read_text(encoding="utf-8"))
-        count, model = len(story["pieces"]), story.get("model") or DEFAULT_MODEL
-    except OSError as error:
-        raise FileError(f"cannot read the report {options.story}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise FileError(f"{options.story} is not a report of `bark-jax say --report`") from error
+    count, model = read_head(options.story)
     if not 0 <= options.piece < count:
         raise SettingsError(f"there is no piece {options.piece}: {options.story} has pieces 0 … {count - 1}")
-    return str(model)
+    return model or DEFAULT_MODEL

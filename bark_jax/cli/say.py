@@ -13,7 +13,7 @@ from bark_jax.checkpoint import HubUnreachableError
 from bark_jax.cli.models import DEFAULT_MODEL, Cast, Model, find_speaking
 from bark_jax.cli.options import add_machine, add_sampling, add_text, chosen_settings, read_text
 from bark_jax.cli.parser import EXIT_CODES_HELP
-from bark_jax.cli.speech import add_speech, check_speech
+from bark_jax.cli.speech import add_speech, check_speech, read_head
 from bark_jax.figure import check_figure
 from bark_jax.inputs import choose_seed
 from bark_jax.layouts import NANO
@@ -101,6 +101,8 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     if options.output is not None:
         check_output(options.output)
     check_speech(options)
+    if options.report is not None and options.report.exists() and not options.force:
+        read_head(options.report)
     if options.figure is not None:
         check_figure(options.figure)
     if options.save_voice is not None:

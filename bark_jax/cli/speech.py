@@ -1,12 +1,14 @@
 """What `bark-jax say` does with a text of any length: it is spoken in pieces, and may be heard while it is made."""
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from bark_jax.audio import AudioError
 from bark_jax.cli.listeners import PLAYERS, STDOUT, check_listeners
+from bark_jax.errors import FileError
 from bark_jax.files import check_folder, check_writable
 from bark_jax.settings import SettingsError
 from bark_jax.speech.delivery import KEEP_VOICE, Delivery
@@ -95,6 +97,18 @@ def check_files(options: argparse.Namespace) -> None:
                 check(path)
         except OSError as error:
             raise AudioError(f"cannot write {path}: {error}") from error
+
+
+def read_head(report: Path) -> tuple[int, str | None]:
+    """How many pieces a report has, and the model that made it. Raises FileError for what is no report."""
+    try:
+        story = json.loads(report.read_text(encoding="utf-8"))
+        count, model = len(story["pieces"]), story.get("model")
+    except OSError as error:
+        raise FileError(f"cannot read the report {report}: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"{report} is not a report of `bark-jax say --report`") from error
+    return count, str(model) if model else None
 
 
 def _check_apart(options: argparse.Namespace) -> None:
