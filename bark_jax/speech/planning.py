@@ -165,6 +165,5 @@ def _keep(job: Job, pieces: Sequence[SpokenPiece], config: BarkConfig) -> tuple[
 
 
 def _other_speech(job: Job, problem: str) -> SpeechError:
-    return SpeechError(
-        f"the report {job.report} is of another speech: {problem}; give another file, or start over (--force, or delete it)"
-    )
+    advice = "give another file, or start over (--force, or delete it)"
+    return SpeechError(f"the report {job.report} is of another speech: {problem}; {advice}")
