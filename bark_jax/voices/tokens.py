@@ -21,6 +21,7 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 _REMEDIES = {  # for one that is missing
     "semantic": "nothing makes it from codes: save the voice again with all three arrays",
+    "coarse": "it is the first rows of fine_prompt, which cannot be used either",
     "fine": "`bark-jax voices repair FILE --model MODEL` makes it with the model's fine stage",
 }
 
