@@ -17,9 +17,9 @@ TESTS = Path(__file__).parent
 IO = (  # beginnings of paths: processes, disks, sockets, whole commands, training runs, and what compiles for long
     "test_convolution", "test_engine", "test_hooks", "test_initialisers", "test_kernels", "test_lowering",
     "test_pure_stages", "fuzz/", "test_cli", "test_hub", "test_loading", "test_compile_cache", "test_sharding",
-    "test_offload", "test_bench", "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export", "convert/test_formats",
-    "training/", "speech/test_resuming", "speech/test_speech", "speech/test_ranking", "speech/test_streaming",
-    "hearing/", "bulk/", "serving/", "parity/test_hubert",
+    "test_offload", "test_bench", "test_noise", "test_suno", "convert/test_convert_cli", "convert/test_export",
+    "convert/test_formats", "training/", "speech/test_resuming", "speech/test_speech", "speech/test_ranking",
+    "speech/test_streaming", "hearing/", "bulk/", "serving/", "parity/test_hubert",
 )  # fmt: skip
 
 if importlib.util.find_spec("torch") is None:  # the newest versions are tested without it
