@@ -15,7 +15,7 @@ import pytest
 from folders import content, entries, lines
 
 pytestmark = pytest.mark.slow
-ROWS, KILLS = int(os.environ.get("BULK_ROWS", "200")), int(os.environ.get("BULK_KILLS", "3"))
+ROWS, KILLS = int(os.environ.get("BULK_ROWS", "130")), int(os.environ.get("BULK_KILLS", "2"))
 
 
 @pytest.mark.parametrize("format", ["flac", "parquet"])

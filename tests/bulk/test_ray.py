@@ -51,7 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_an_actor_and_a_machine_may_die(tmp_path: Path, cluster: Any) -> None:
-    rows, bad = read_rows("x.jsonl", lines(entries(512)))
+    rows, bad = read_rows("x.jsonl", lines(entries(260)))
     plans = {name: run.make_plan(tmp_path / name, "flac", "random:tiny", rows, bad) for name in ("local", "ray")}
 
     def work(name: str) -> Work:
