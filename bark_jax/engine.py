@@ -152,9 +152,26 @@ class Engine:
         The codec takes no options. Copies of the first item fill up the mesh, and are dropped from the result.
         """
         count = len(inputs)
+        if stage == "fine" and count > 1 and self.policy.fine_alone and self.mesh is None and recorded is None:
+            return self._one_by_one(stage, inputs, options, progress, hooks)
         with self._memory(stage, count):
             made = self._run(stage, inputs, pad_batch(options, self.mesh), progress, hooks, recorded)
             return [np.array(row) for row in made[:count]]  # copies: a view keeps the whole batch in memory
+
+    def _one_by_one(
+        self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None,
+        hooks: Hooks,
+    ) -> list[np.ndarray]:  # fmt: skip
+        """The clips of a batch, each by itself."""
+        rows = []
+        for row, (own, option) in enumerate(zip(inputs, options, strict=True)):
+
+            def watch(done: int, total: int, row: int = row) -> None:
+                assert progress is not None
+                progress(row * total + done, len(inputs) * total)
+
+            rows += self.run(stage, [own], [option], watch if progress else None, hooks=hooks)
+        return rows
 
     def _run(
         self, stage: str, inputs: Sequence[np.ndarray], options: Sequence[Options], progress: Progress | None,

@@ -30,6 +30,7 @@ class Policy:
     fixed_trips: bool = False
     batch_size: int = 1  # clips made side by side where nothing is asked for: batches do not pay on CPUs
     kernels: bool = False  # products of few rows in C++ (`bark_jax.kernels`), for one CPU
+    fine_alone: bool = True  # the fine stage makes the clips of a batch one by one: on CPUs its windows gain nothing
     query_chunk: int = 256  # queries attended at once in a prompt or window; a causal chunk sees only its prefix
     # Rows of a decoding step, which repetitions fill up: below 8 a TPU multiplies row by row, off its matrix unit.
     step_rows: int = 1
@@ -60,6 +61,7 @@ class Policy:
             dtype="bfloat16" if half else "float32",
             fixed_trips=platform == "gpu",
             batch_size=1 if platform == "cpu" else 4,
+            fine_alone=platform == "cpu",
             query_chunk=1024 if platform == "gpu" else 256,
             step_rows=8 if platform == "tpu" else 1,
             norm_rows=2 if platform == "gpu" else 1,
