@@ -1,6 +1,6 @@
 """A list of texts whose processes are killed: its files are those of a run that nothing interrupted.
 
-BULK_ROWS and BULK_KILLS, in the environment, make it thorough: 2000 and 20 take four minutes for each format on two cores.
+BULK_ROWS and BULK_KILLS, in the environment, make it thorough: 2000 and 20 take four minutes a format on two cores.
 """
 
 import os
