@@ -28,7 +28,7 @@ class Policy:
     # Loops take a fixed number of steps and waste those past the end: a GPU copies the condition of any other loop to
     # the host, and waits for it, in every step.
     fixed_trips: bool = False
-    batch_size: int = 1  # clips made side by side where nothing is asked for: batches do not pay on CPUs
+    batch_size: int = 1  # clips made side by side where nothing is asked for: on CPUs one, to be heard soon
     kernels: bool = False  # products of few rows in C++ (`bark_jax.kernels`), for one CPU
     fine_alone: bool = True  # the fine stage makes the clips of a batch one by one: on CPUs its windows gain nothing
     query_chunk: int = 256  # queries attended at once in a prompt or window; a causal chunk sees only its prefix

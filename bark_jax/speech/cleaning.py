@@ -53,7 +53,8 @@ _WITHIN = (
     "svg", "template", "textarea", "time", "track", "tt", "u", "var", "video", "wbr",
 )  # fmt: skip
 _HTML = re.compile(
-    rf"""</?({"|".join((*_CELLS, *_LINES, *_WITHIN))})(?:\s(?:[^<>"']|"[^"]*"|'[^']*')*)?/?>""", re.IGNORECASE
+    rf"""</?({"|".join((*_CELLS, *_LINES, *_WITHIN))})(?:\s(?:(?:[^<>"']|"[^"]*"|'[^']*')*|[^<>]*))?/?>""",
+    re.IGNORECASE,
 )
 _LAST_CELL = re.compile(r"\s*</?(?:tr|thead|tbody|tfoot|table)\b", re.IGNORECASE)
 _UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)

@@ -63,6 +63,7 @@ def test_what_is_read_out(text: str, expected: str) -> None:
             "More\nBody\na < b",
             "HTML tags that are not spoken: details, summary, main, label",
         ),
+        ("<i title=don't>it</i>'s here", "it's here", "HTML tags that are not spoken: i"),
         ("A <b>bold</b> word<br>here", "A bold word\nhere", "HTML tags that are not spoken: b, br"),
     ],
 )
